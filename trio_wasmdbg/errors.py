@@ -1,0 +1,151 @@
+"""Every exception that trio_wasmdbg raises, on one page.
+
+Three families, told apart by whose fault it is:
+
+* the caller's: :class:`UsageError` and its children (wrong state, stale handle, unknown name);
+* the guest's, or the bytes it came in: :class:`ModuleError` and its children;
+* ours: :class:`InternalError` ("please file a bug").
+
+:class:`EnvironmentProblem` is the fourth, small one: the machine or the installed packages can't
+do what is needed.  Trio's own exceptions (``trio.BusyResourceError``, ``trio.ClosedResourceError``)
+and Wasmtime's (``wasmtime.Trap``, ``wasmtime.WasmtimeError``, ``wasmtime.ExitTrap``) are reused,
+never wrapped.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DebuggerError",
+    "EngineConfigError",
+    "EnvironmentProblem",
+    "InternalError",
+    "MalformedModuleError",
+    "ModuleError",
+    "NotFoundError",
+    "ReentryError",
+    "StaleHandleError",
+    "StoreClosedError",
+    "TooManyGuests",
+    "UnsupportedFeatureError",
+    "UnsupportedInstructionError",
+    "UnsupportedWasmtimeError",
+    "UsageError",
+    "WrongStateError",
+]
+
+
+class DebuggerError(Exception):
+    """Root of everything that trio_wasmdbg itself raises."""
+
+
+# ── the caller's fault ─────────────────────────────────────────────────────────────────────────
+
+
+class UsageError(DebuggerError):
+    """The call can't be carried out as it was made; nothing has changed."""
+
+
+class WrongStateError(UsageError):
+    """The debuggee is in a state in which this call makes no sense.
+
+    :ivar state: the state's name, as in the docs' diagram (``"running"``, ``"complete"``, …).
+    """
+
+    def __init__(self, message: str, *, state: str) -> None:
+        super().__init__(f"{message} (the debuggee is {state})")
+        self.state = state
+
+
+class StaleHandleError(UsageError):
+    """A frame handle was used after the guest had been resumed."""
+
+
+class StoreClosedError(UsageError):
+    """The :class:`wasmtime.Store` behind this object has been closed."""
+
+
+class NotFoundError(UsageError, LookupError):
+    """No function, local, memory, … of that name or index; the message lists near misses."""
+
+
+class ReentryError(UsageError):
+    """A plain host function of the user's own linker tried to call back into the paused guest."""
+
+
+# ── the guest's fault ──────────────────────────────────────────────────────────────────────────
+
+
+def _place(offset: int | None, function: int | None, name: str | None) -> str:
+    where = ""
+    if offset is not None:
+        where += f" at offset {offset:#x}"
+    if function is not None:
+        where += f" in function {function}"
+        if name is not None:
+            where += f" '{name}'"
+    return where
+
+
+class ModuleError(DebuggerError):
+    """Something about a module's bytes; the message ends with the place.
+
+    :ivar offset: file offset in the original module, or None.
+    :ivar function: function index, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        offset: int | None = None,
+        function: int | None = None,
+        function_name: str | None = None,
+    ) -> None:
+        super().__init__(message + _place(offset, function, function_name))
+        self.offset = offset
+        self.function = function
+
+
+class MalformedModuleError(ModuleError):
+    """The bytes are not a WebAssembly module (spec, "Binary Format")."""
+
+
+class UnsupportedFeatureError(ModuleError):
+    """A valid module uses something that can't be made debuggable (yet)."""
+
+
+class UnsupportedInstructionError(UnsupportedFeatureError):
+    """A function uses an instruction that can't be made debuggable (yet)."""
+
+
+# ── the machine's fault ────────────────────────────────────────────────────────────────────────
+
+
+class EnvironmentProblem(DebuggerError):
+    """Something about the machine or the installed packages."""
+
+
+class UnsupportedWasmtimeError(EnvironmentProblem, ImportError):
+    """The installed ``wasmtime`` package is not one that this release can drive."""
+
+
+class EngineConfigError(EnvironmentProblem):
+    """The user's engine lacks a switch that the debugger needs.
+
+    :ivar missing: names of the missing switches, as ``wasmtime.Config`` spells them.
+    """
+
+    def __init__(self, message: str, *, missing: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
+
+
+class TooManyGuests(EnvironmentProblem):
+    """One more guest would run the process into a limit at which Wasmtime aborts it."""
+
+
+# ── ours ───────────────────────────────────────────────────────────────────────────────────────
+
+
+class InternalError(DebuggerError):
+    """A bug in trio_wasmdbg: please report it with the message."""
