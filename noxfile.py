@@ -1,0 +1,50 @@
+"""One session for each thing that can be checked; ``nox -l`` lists them.
+
+``nox`` alone runs what a change must pass: tests, typing, lint, docs.
+"""
+
+from __future__ import annotations
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+nox.options.sessions = ["tests", "typing", "lint", "docs"]
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = False
+
+
+@nox.session(python=nox.project.python_versions(PYPROJECT))
+def tests(session: nox.Session) -> None:
+    """The whole test suite; arguments go to pytest."""
+    session.install(".[cli,dev]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """The mypy check, strict, of the package, the tests and this file."""
+    session.install(".[cli,dev]")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """The ruff rules, on everything."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The manual (a warning is an error) and the changelog of the next release, as a draft."""
+    session.install(".[cli,docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    session.run("towncrier", "build", "--draft", "--version", "next")
+
+
+@nox.session
+def guests(session: nox.Session) -> None:
+    """Compile the bundled and the tests' guests from C again (needs clang-22 and lld-22)."""
+    session.run("bash", "trio_wasmdbg/guests/build.sh", external=True)
+    session.run("bash", "tests/guests/build.sh", external=True)
