@@ -41,7 +41,7 @@ def dotted_name(path: Path) -> str:
 def is_module(name: str) -> bool:
     """Whether *name* is a module or package of ours (rather than a name inside one)."""
     base = ROOT.joinpath(*name.split("."))
-    return base.with_suffix(".py").is_file() or (base / "__init__.py").is_file()
+    return base.with_suffix(".py").is_file() or base.is_dir()
 
 
 def imports_of(path: Path, root: Path = ROOT) -> list[Import]:

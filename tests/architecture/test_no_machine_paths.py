@@ -16,7 +16,7 @@ def machine_paths() -> list[bytes]:
     home = str(Path.home()) + "/"
     paths = {"/" + "/".join(parts) for parts in workshop} | {str(ROOT) + "/", home}
     # A checkout in `/src/` or a home of `/` would match ordinary prose.
-    return sorted(path.encode() for path in paths if path.strip("/").count("/") >= 1 or path == "/root/")
+    return sorted(path.encode() for path in paths if path.strip("/").count("/") >= 1 or path == home != "//")
 
 
 def found_in(data: bytes) -> list[bytes]:
