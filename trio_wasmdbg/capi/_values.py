@@ -1,0 +1,309 @@
+"""WebAssembly values between Python and ``wasmtime_val_t``.
+
+========= =================================================== =================================
+type      accepted                                            given back
+========= =================================================== =================================
+i32, i64  int; signed or unsigned range                       int, signed
+f32, f64  float or int; :class:`FloatBits` for exact bits     float
+v128      16 bytes (little end first)                         16 bytes
+funcref   :class:`wasmtime.Func` of the same store, or None   the same
+externref any object, or None                                 that very object, or None
+others    None                                                None, or an :class:`OpaqueReference`
+========= =================================================== =================================
+
+A Python float is a double: the payload of an f64 NaN survives, but an f32 *signalling* NaN is made
+quiet by the conversion.  Where the bits matter, pass and ask for :class:`FloatBits`.
+
+References are *rooted*: Wasmtime's garbage collector keeps what a ``wasmtime_val_t`` points to until
+it is unrooted (``wasmtime/val.h``).  :func:`to_raw` makes a root that the caller must give back with
+:func:`unroot`; :func:`from_raw` reads without giving back, unless ``owned``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ctypes import byref
+from struct import Struct
+from typing import Any, Final
+
+import wasmtime
+from attrs import frozen
+from wasmtime import _bindings, _value
+
+from trio_wasmdbg.capi import _library as lib
+from trio_wasmdbg.capi._raw_memory import MEMORY, pack, read_bytes, write_bytes
+from trio_wasmdbg.capi._store import StoreHandle, Storelike
+
+__all__ = ["FloatBits", "OpaqueReference", "Signature", "from_raw", "function_type", "signature_of", "to_raw", "unroot"]
+
+_I32: Final = Struct("<i")
+_I64: Final = Struct("<q")
+_U64: Final = Struct("<Q")
+_F32: Final = Struct("<f")
+_F64: Final = Struct("<d")
+_U32: Final = Struct("<I")
+_PAIR: Final = Struct("<QQ")
+
+_KINDS: Final = {
+    "i32": lib.KIND_I32,
+    "i64": lib.KIND_I64,
+    "f32": lib.KIND_F32,
+    "f64": lib.KIND_F64,
+    "v128": lib.KIND_V128,
+    "funcref": lib.KIND_FUNCREF,
+    "externref": lib.KIND_EXTERNREF,
+}
+
+
+@frozen
+class FloatBits:
+    """A float by its bits: what a Python float can't always carry.
+
+    :ivar valtype: ``"f32"`` or ``"f64"``.
+    :ivar bits: the bits, as an unsigned integer.
+    """
+
+    valtype: str
+    bits: int
+
+    def __float__(self) -> float:
+        packed = _U32.pack(self.bits) if self.valtype == "f32" else _U64.pack(self.bits)
+        number: float = (_F32 if self.valtype == "f32" else _F64).unpack(packed)[0]
+        return number
+
+
+@frozen
+class OpaqueReference:
+    """A reference that Python can name but not hold, such as a garbage-collected struct.
+
+    :ivar kind: ``"anyref"``, ``"exnref"``, or ``"externref"`` for one that the guest made itself.
+    """
+
+    kind: str
+
+
+@frozen
+class Signature:
+    """Parameter and result types of a function, as text: ``("i32", "funcref")``."""
+
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+
+
+def _int_in_range(valtype: str, value: object, bits: int) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"expected an int for {valtype}, not {type(value).__name__}")
+    if not -(1 << (bits - 1)) <= value < 1 << bits:
+        raise ValueError(f"{value} does not fit into {valtype}")
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def to_raw(store: Storelike, valtype: str, value: object, address: int) -> None:
+    """Write a value into the ``wasmtime_val_t`` at an address.
+
+    :param valtype: text of the type; the table above.
+    :raises TypeError: the value has the wrong Python type, or no value of this type can be made here.
+    :raises ValueError: an integer out of range, a vector that is not 16 bytes, a function of another
+        store.  Nothing has been written then, and nothing needs to be unrooted.
+    """
+    of = address + lib.VAL_OF
+    if valtype == "i32":
+        number = _int_in_range(valtype, value, 32)
+        pack(_U64, address, lib.KIND_I32)
+        pack(_I32, of, number)
+    elif valtype == "i64":
+        number = _int_in_range(valtype, value, 64)
+        pack(_U64, address, lib.KIND_I64)
+        pack(_I64, of, number)
+    elif valtype in ("f32", "f64"):
+        wide = valtype == "f64"
+        if isinstance(value, FloatBits):
+            if value.valtype != valtype:
+                raise TypeError(f"expected FloatBits of {valtype}, not of {value.valtype}")
+            data = (_U64 if wide else _U32).pack(value.bits)
+        elif isinstance(value, float | int):
+            try:
+                data = (_F64 if wide else _F32).pack(value)
+            except OverflowError:
+                # Rounding to nearest: what does not fit is an infinity (spec, "Rounding").
+                data = (_F64 if wide else _F32).pack(float("inf") if value > 0 else float("-inf"))
+        else:
+            raise TypeError(f"expected a float for {valtype}, not {type(value).__name__}")
+        pack(_U64, address, lib.KIND_F64 if wide else lib.KIND_F32)
+        write_bytes(of, data)
+    elif valtype == "v128":
+        if not isinstance(value, bytes | bytearray):
+            raise TypeError(f"expected 16 bytes for v128, not {type(value).__name__}")
+        if len(value) != 16:
+            raise ValueError(f"expected 16 bytes for v128, not {len(value)}")
+        pack(_U64, address, lib.KIND_V128)
+        write_bytes(of, bytes(value))
+    elif valtype == "externref":
+        _externref_to_raw(StoreHandle.of(store), value, address)
+    elif valtype == "funcref" or valtype.startswith("(ref"):
+        _reference_to_raw(StoreHandle.of(store), valtype, value, address)
+    else:
+        raise TypeError(f"no value of type {valtype} can be made in Python")
+
+
+def _externref_to_raw(handle: StoreHandle, value: object, address: int) -> None:
+    of = address + lib.VAL_OF
+    pack(_PAIR, of, 0, 0)  # store_id 0: null
+    if value is not None:
+        # wasmtime-py's own table of objects, so that its Val and ours are interchangeable.
+        number = _value._intern(value)
+        finalizer = lib.address_of(_value._externref_finalizer)
+        if not lib.externref_new(handle.context, number, finalizer, of):
+            raise MemoryError("Wasmtime could not allocate an externref")
+    pack(_U64, address, lib.KIND_EXTERNREF)
+
+
+def _reference_to_raw(handle: StoreHandle, valtype: str, value: object, address: int) -> None:
+    of = address + lib.VAL_OF
+    if isinstance(value, wasmtime.Func):
+        handle.check(value)
+        pack(_U64, address, lib.KIND_FUNCREF)
+        write_bytes(of, bytes(value._func))
+        return
+    if value is not None:
+        raise TypeError(f"expected a wasmtime.Func or None for {valtype}, not {type(value).__name__}")
+    pack(_U64, address, _null_kind(valtype))
+    pack(_PAIR, of, 0, 0)
+
+
+_OTHER_HEAPS: Final = {
+    "extern": lib.KIND_EXTERNREF,
+    "noextern": lib.KIND_EXTERNREF,
+    "any": lib.KIND_ANYREF,
+    "eq": lib.KIND_ANYREF,
+    "i31": lib.KIND_ANYREF,
+    "struct": lib.KIND_ANYREF,
+    "array": lib.KIND_ANYREF,
+    "none": lib.KIND_ANYREF,
+    "exn": lib.KIND_EXNREF,
+    "noexn": lib.KIND_EXNREF,
+}
+
+
+def _null_kind(valtype: str) -> int:
+    # "(ref null any)", "(ref func)", "(ref null func:concrete)"
+    heap = valtype.rstrip(")").split()[-1]
+    return _OTHER_HEAPS.get(heap, lib.KIND_FUNCREF)
+
+
+def from_raw(store: Storelike, address: int, *, owned: bool = False, bits: bool = False) -> Any:
+    """The Python value of the ``wasmtime_val_t`` at an address.
+
+    :param owned: unroot it afterwards.
+    :param bits: give floats as :class:`FloatBits`.
+    """
+    kind = MEMORY[address]
+    of = address + lib.VAL_OF
+    if kind == lib.KIND_I32:
+        return _I32.unpack_from(MEMORY, of)[0]
+    if kind == lib.KIND_I64:
+        return _I64.unpack_from(MEMORY, of)[0]
+    if kind == lib.KIND_F32:
+        return FloatBits("f32", _U32.unpack_from(MEMORY, of)[0]) if bits else _F32.unpack_from(MEMORY, of)[0]
+    if kind == lib.KIND_F64:
+        return FloatBits("f64", _U64.unpack_from(MEMORY, of)[0]) if bits else _F64.unpack_from(MEMORY, of)[0]
+    if kind == lib.KIND_V128:
+        return read_bytes(of, 16)
+    value: Any = None
+    if _U64.unpack_from(MEMORY, of)[0] != 0:  # store_id 0: null
+        if kind == lib.KIND_FUNCREF:
+            value = wasmtime.Func._from_raw(lib.wasmtime_func_t.from_buffer_copy(read_bytes(of, 16)))
+        elif kind == lib.KIND_EXTERNREF:
+            number = lib.externref_data(StoreHandle.of(store).context, of)
+            value = _value._unintern(number) if number else OpaqueReference("externref")
+        else:
+            value = OpaqueReference("anyref" if kind == lib.KIND_ANYREF else "exnref")
+    if owned:
+        unroot(address)
+    return value
+
+
+def unroot(address: int) -> None:
+    """Give back the root of the ``wasmtime_val_t`` at an address, and make it a zero."""
+    if MEMORY[address] >= lib.KIND_EXTERNREF:
+        lib.val_unroot(address)
+        pack(_U64, address, 0)
+
+
+# ── function types ─────────────────────────────────────────────────────────────────────────────
+
+# wasmtime/types/val.h, wasmtime_valtype_kind_t and wasmtime_heaptype_kind_t
+_NUMBER_NAMES: Final = ("i32", "i64", "f32", "f64", "v128")
+_HEAP_NAMES: Final = (
+    "extern", "noextern", "func", "func:concrete", "nofunc", "any", "none", "eq", "i31", "array",
+    "array:concrete", "struct", "struct:concrete", "exn", "exn:concrete", "noexn",
+)  # fmt: skip
+
+
+def _valtype_text(pointer: int) -> str:
+    # wasm_valtype_kind() ends the process for v128 and for most reference types; this does not.
+    description = _bindings.wasmtime_valtype_t()
+    lib.valtype_describe(pointer, byref(description))
+    try:
+        kind = _plain(description.kind)
+        if kind < len(_NUMBER_NAMES):
+            return _NUMBER_NAMES[kind]
+        nullable = bool(description.reftype.nullable)
+        number = _plain(description.reftype.heaptype.kind)
+    finally:
+        lib.valtype_description_delete(byref(description))
+    heap = _HEAP_NAMES[number] if number < len(_HEAP_NAMES) else "unknown"
+    if nullable and heap in ("func", "extern"):
+        return heap + "ref"
+    return f"(ref {'null ' if nullable else ''}{heap})"
+
+
+def _plain(number: Any) -> int:
+    return int(getattr(number, "value", number))
+
+
+def _vector(pointer: int) -> Iterable[int]:
+    size, data = _PAIR.unpack_from(MEMORY, pointer)
+    for i in range(size):
+        yield _U64.unpack_from(MEMORY, data + 8 * i)[0]
+
+
+def signature_of(store: Storelike, func: wasmtime.Func) -> Signature:
+    """The type of a function.
+
+    :raises ValueError: the function belongs to another store.
+    """
+    handle = StoreHandle.of(store)
+    handle.check(func)
+    pointer = lib.func_type(handle.context, byref(func._func))
+    try:
+        return Signature(
+            tuple(_valtype_text(p) for p in _vector(lib.functype_params(pointer))),
+            tuple(_valtype_text(p) for p in _vector(lib.functype_results(pointer))),
+        )
+    finally:
+        lib.functype_delete(pointer)
+
+
+_WASM_KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "externref": 128, "funcref": 129}
+
+
+def function_type(params: Sequence[str], results: Sequence[str]) -> int:
+    """A new ``wasm_functype_t *`` (to be deleted by the caller; one per engine, never shared).
+
+    :raises TypeError: a type that host functions can't have here; nothing is leaked.
+    """
+    for name in (*params, *results):
+        if name != "v128" and name not in _WASM_KINDS:
+            raise TypeError(f"a host function can't have the type {name}")
+    pointer: int = lib.functype_new(byref(_types_vector(params)), byref(_types_vector(results)))
+    return pointer
+
+
+def _types_vector(names: Sequence[str]) -> Any:
+    pointers = [lib.valtype_v128() if name == "v128" else lib.valtype_new(_WASM_KINDS[name]) for name in names]
+    vector = _bindings.wasm_valtype_vec_t()
+    array = (_bindings.ctypes.c_void_p * len(pointers))(*pointers)
+    lib.valtype_vec_new(byref(vector), len(pointers), array)
+    return vector
