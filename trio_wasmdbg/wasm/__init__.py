@@ -37,8 +37,6 @@ from ._instructions import (
     Instruction,
     MemArg,
     TryTable,
-    read_body,
-    read_expression,
 )
 from ._leb import (
     LebError,
@@ -76,6 +74,8 @@ from ._module import (
 )
 from ._names import Names, decode_names
 from ._opcodes import BY_NAME, OPS, Flow, Imm, Op, Rule, prefixed
+from ._read import read_body, read_expression
+from ._typed import ControlFrame, Operand, TypedBody, operand_types
 from ._types import (
     EXNREF,
     EXTERNREF,
@@ -101,7 +101,7 @@ from ._types import (
     ValType,
     ref_type,
 )
-from ._validate import ControlFrame, Operand, TypedBody, operand_types, type_body
+from ._validate import type_body
 
 __all__ = [
     "BY_NAME",

@@ -98,13 +98,13 @@ def memarg(value: MemArg) -> bytes:
 
 def block_type(value: BlockType) -> bytes:
     """A block type."""
-    if value.index is not None:
-        return sleb33(value.index)
+    if value.type_index is not None:
+        return sleb33(value.type_index)
     return value.results[0].encode() if value.results else b"\x40"
 
 
 def instruction(op: Op, imm: Any = None) -> bytes:
-    """An instruction; *imm* is what :class:`Imm` says for ``op.imm``.  Every number is written the shortest way."""
+    """An instruction, numbers the shortest way; *imm* is what :class:`Imm` says for ``op.imm``."""
     return op.encoding + _immediate(op.imm, imm)
 
 
@@ -138,8 +138,9 @@ def _immediate(kind: Imm, imm: Any) -> bytes:
     if kind is Imm.HEAP_TYPE:
         return sleb33(imm)
     if kind is Imm.TRY_TABLE:
-        catches = (bytes((c.kind,)) + (b"" if c.tag is None else uleb(c.tag)) + uleb(c.label) for c in imm.catches)
-        return block_type(imm.block) + vector(catches)
+        return block_type(imm.block) + vector(
+            bytes((c.kind,)) + (b"" if c.tag is None else uleb(c.tag)) + uleb(c.label) for c in imm.catches
+        )
     if kind is Imm.BR_ON_CAST:
         flags = imm.source.nullable | imm.target.nullable << 1
         return bytes((flags,)) + uleb(imm.label) + sleb33(imm.source.heap) + sleb33(imm.target.heap)

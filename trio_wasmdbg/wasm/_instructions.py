@@ -1,14 +1,10 @@
-"""Instructions as records, and reading them from a function body or a constant expression.
-
-Spec: "Binary Format, Instructions".
-"""
+"""Instructions and their immediates as records.  Spec: "Structure, Instructions"."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ._module import Function, Module, Range
 from ._opcodes import Op
 from ._types import ValType
 
@@ -22,8 +18,6 @@ __all__ = [
     "Instruction",
     "MemArg",
     "TryTable",
-    "read_body",
-    "read_expression",
 ]
 
 
@@ -38,10 +32,10 @@ class MemArg(NamedTuple):
 class BlockType(NamedTuple):
     """Type of a block.
 
-    :ivar index: type index, or None for the short forms (no parameters, at most one result).
+    :ivar type_index: type index, or None for the short forms (no parameters, at most one result).
     """
 
-    index: int | None
+    type_index: int | None
     params: tuple[ValType, ...]
     results: tuple[ValType, ...]
 
@@ -107,13 +101,3 @@ class Instruction(NamedTuple):
     end: int
     op: Op
     imm: Any
-
-
-def read_body(module: Module, function: Function) -> list[Instruction]:
-    """The instructions of a function body."""
-    raise NotImplementedError  # the next commit
-
-
-def read_expression(module: Module, range: Range) -> list[Instruction]:
-    """The instructions of a constant expression."""
-    raise NotImplementedError  # the next commit

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..errors import MalformedModuleError
 
 __all__ = [
+    "BytesError",
     "LebError",
     "read_s32",
     "read_s33",
@@ -23,11 +24,19 @@ __all__ = [
 ]
 
 
-class LebError(MalformedModuleError):
-    """An integer that is cut off, too long, or too large."""
+class BytesError(MalformedModuleError):
+    """Malformed bytes at *offset*; whoever knows the function adds it.
 
-    def __init__(self, message: str, offset: int) -> None:
-        super().__init__(message, offset=offset)
+    :ivar problem: the message without the place.
+    """
+
+    def __init__(self, problem: str, offset: int) -> None:
+        super().__init__(problem, offset=offset)
+        self.problem = problem
+
+
+class LebError(BytesError):
+    """An integer that is cut off, too long, or too large."""
 
 
 _ONE_BYTE = tuple(bytes((n,)) for n in range(128))

@@ -32,7 +32,8 @@ class Names:
     tags: dict[int, str] = Factory(dict)
 
 
-_MAPS = {1: "functions", 4: "types", 5: "tables", 6: "memories", 7: "globals", 8: "elements", 9: "data", 11: "tags"}
+_MAPS = {1: "functions", 4: "types", 5: "tables", 6: "memories", 7: "globals", 8: "elements", 9: "data"}
+_MAPS[11] = "tags"
 _INDIRECT_MAPS = {2: "locals", 3: "labels", 10: "fields"}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum, IntEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ._types import F32, F64, I32, I64, V128, ValType
 
@@ -125,7 +125,8 @@ class Rule(IntEnum):
 
     FIXED = 0
     LOCAL_GET = 1
-    LOCAL_SET = 2
+    POP_ONE = 2
+    """Pops one operand, whatever its type."""
     LOCAL_TEE = 3
     GLOBAL_GET = 4
     CALL = 5
@@ -141,40 +142,39 @@ class Rule(IntEnum):
     BR_TABLE = 15
     RETURN = 16
     UNREACHABLE = 17
-    DROP = 18
-    SELECT = 19
-    SELECT_TYPED = 20
-    MEMORY_SIZE = 21
-    MEMORY_GROW = 22
-    TABLE_GET = 23
-    TABLE_SIZE = 24
-    TABLE_GROW = 25
-    REF_NULL = 26
-    REF_FUNC = 27
-    REF_AS_NON_NULL = 28
-    BR_ON_NULL = 29
-    BR_ON_NON_NULL = 30
-    RETURN_CALL = 31
-    RETURN_CALL_INDIRECT = 32
-    RETURN_CALL_REF = 33
-    THROW = 34
-    THROW_REF = 35
-    TRY_TABLE = 36
-    STRUCT_NEW = 37
-    STRUCT_NEW_DEFAULT = 38
-    STRUCT_GET = 39
-    ARRAY_GET = 40
-    ARRAY_NEW_FIXED = 41
-    NEW_BY_TYPE = 42
+    SELECT = 18
+    SELECT_TYPED = 19
+    MEMORY_SIZE = 20
+    MEMORY_GROW = 21
+    TABLE_GET = 22
+    TABLE_SIZE = 23
+    TABLE_GROW = 24
+    REF_NULL = 25
+    REF_FUNC = 26
+    REF_AS_NON_NULL = 27
+    BR_ON_NULL = 28
+    BR_ON_NON_NULL = 29
+    RETURN_CALL = 30
+    RETURN_CALL_INDIRECT = 31
+    RETURN_CALL_REF = 32
+    THROW = 33
+    THROW_REF = 34
+    TRY_TABLE = 35
+    STRUCT_NEW = 36
+    STRUCT_NEW_DEFAULT = 37
+    STRUCT_GET = 38
+    ARRAY_GET = 39
+    ARRAY_NEW_FIXED = 40
+    NEW_BY_TYPE = 41
     """Pops ``pop_count`` operands, pushes ``(ref $type)`` of the immediate's type index."""
-    REF_CAST = 43
-    REF_CAST_NULL = 44
-    BR_ON_CAST = 45
-    BR_ON_CAST_FAIL = 46
-    CONVERT_REF = 47
+    REF_CAST = 42
+    REF_CAST_NULL = 43
+    BR_ON_CAST = 44
+    BR_ON_CAST_FAIL = 45
+    CONVERT_REF = 46
     """``any.convert_extern``, ``extern.convert_any``: nullability goes through."""
-    REF_I31 = 48
-    POPS = 49
+    REF_I31 = 47
+    POPS = 48
     """Pops ``pop_count`` operands of types that depend on context, pushes ``pushes``."""
 
 
@@ -207,6 +207,11 @@ class Op:
     push: ValType | None
     width: int
     writes: bool
+    rule_number: int = field(init=False)
+    """``rule`` as a plain int, which compares faster."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "rule_number", int(self.rule))
 
     @property
     def encoding(self) -> bytes:
@@ -306,14 +311,17 @@ def _core() -> None:
     _add(m, 0x0E, "br_table", None, Imm.BR_TABLE, rule=Rule.BR_TABLE, flow=Flow.BRANCH_TABLE)
     _add(m, 0x0F, "return", None, rule=Rule.RETURN, flow=Flow.RETURN)
     _add(m, 0x10, "call", None, Imm.FUNCTION, rule=Rule.CALL, flow=Flow.CALL)
-    _add(m, 0x11, "call_indirect", None, Imm.CALL_INDIRECT, rule=Rule.CALL_INDIRECT, traps=True, flow=Flow.CALL)
-    _add(m, 0x1A, "drop", "*>", rule=Rule.DROP, pop_count=1)
+    _add(
+        m, 0x11, "call_indirect", None, Imm.CALL_INDIRECT,
+        rule=Rule.CALL_INDIRECT, traps=True, flow=Flow.CALL,
+    )  # fmt: skip
+    _add(m, 0x1A, "drop", "*>", rule=Rule.POP_ONE, pop_count=1)
     _add(m, 0x1B, "select", None, rule=Rule.SELECT, pop_count=3)
     _add(m, 0x20, "local.get", None, Imm.LOCAL, rule=Rule.LOCAL_GET, pop_count=0)
-    _add(m, 0x21, "local.set", "*>", Imm.LOCAL, rule=Rule.LOCAL_SET, pop_count=1)
+    _add(m, 0x21, "local.set", "*>", Imm.LOCAL, rule=Rule.POP_ONE, pop_count=1)
     _add(m, 0x22, "local.tee", None, Imm.LOCAL, rule=Rule.LOCAL_TEE, pop_count=1)
     _add(m, 0x23, "global.get", None, Imm.GLOBAL, rule=Rule.GLOBAL_GET, pop_count=0)
-    _add(m, 0x24, "global.set", "*>", Imm.GLOBAL, pop_count=1)
+    _add(m, 0x24, "global.set", "*>", Imm.GLOBAL, rule=Rule.POP_ONE, pop_count=1)
 
     loads = "i32:4 i64:8 f32:4 f64:8 i32.8_s:1 i32.8_u:1 i32.16_s:2 i32.16_u:2"
     loads += " i64.8_s:1 i64.8_u:1 i64.16_s:2 i64.16_u:2 i64.32_s:4 i64.32_u:4"
@@ -420,7 +428,10 @@ def _references() -> None:
     """Function references, exceptions, GC."""
     f = "function-references"
     _add(f, 0x14, "call_ref", None, Imm.TYPE, rule=Rule.CALL_REF, traps=True, flow=Flow.CALL)
-    _add(f, 0x15, "return_call_ref", None, Imm.TYPE, rule=Rule.RETURN_CALL_REF, traps=True, flow=Flow.TAIL_CALL)
+    _add(
+        f, 0x15, "return_call_ref", None, Imm.TYPE,
+        rule=Rule.RETURN_CALL_REF, traps=True, flow=Flow.TAIL_CALL,
+    )  # fmt: skip
     _add(f, 0xD4, "ref.as_non_null", None, rule=Rule.REF_AS_NON_NULL, pop_count=1, traps=True)
     _add(f, 0xD5, "br_on_null", None, Imm.LABEL, rule=Rule.BR_ON_NULL, flow=Flow.BRANCH_IF)
     _add(f, 0xD6, "br_on_non_null", None, Imm.LABEL, rule=Rule.BR_ON_NON_NULL, flow=Flow.BRANCH_IF)
@@ -437,7 +448,8 @@ def _references() -> None:
         number: int, name: str, imm: Imm = Imm.NONE, rule: Rule | None = None, pop_count: int = -1,
         sig: str | None = None, traps: bool = False, flow: Flow = Flow.NEXT,
     ) -> None:  # fmt: skip
-        _add(g, prefixed(0xFB, number), name, sig, imm, rule=rule, pop_count=pop_count, traps=traps, flow=flow)
+        code = prefixed(0xFB, number)
+        _add(g, code, name, sig, imm, rule=rule, pop_count=pop_count, traps=traps, flow=flow)
 
     # allocations trap when the GC heap is exhausted
     gc(0, "struct.new", Imm.TYPE, Rule.STRUCT_NEW, traps=True)
@@ -493,8 +505,9 @@ def _simd() -> None:
     for number, (shape, letter) in enumerate(zip(shapes, "iiiIfF", strict=True), 15):
         _run(p, at + number, f"{shape}.splat", f"{letter}>v")
     lanes = "i8x16.extract_lane_s i8x16.extract_lane_u i8x16.replace_lane"
-    lanes += " i16x8.extract_lane_s i16x8.extract_lane_u i16x8.replace_lane i32x4.extract_lane i32x4.replace_lane"
-    lanes += " i64x2.extract_lane i64x2.replace_lane f32x4.extract_lane f32x4.replace_lane"
+    lanes += " i16x8.extract_lane_s i16x8.extract_lane_u i16x8.replace_lane"
+    lanes += " i32x4.extract_lane i32x4.replace_lane i64x2.extract_lane i64x2.replace_lane"
+    lanes += " f32x4.extract_lane f32x4.replace_lane"
     lanes += " f64x2.extract_lane f64x2.replace_lane"
     scalar = dict(zip(shapes, "iiiIfF", strict=True))
     for number, name in enumerate(lanes.split(), 21):
@@ -570,6 +583,7 @@ def _threads() -> None:
     _memory(p, at + 2, "memory.atomic.wait64", "iII>i", 8)
     _add(p, at + 3, "atomic.fence", ">", Imm.FENCE)
     # every group of seven has this order of operand type and access width
+    seven: tuple[tuple[str, str, str, int], ...]
     seven = (("i", "i32", "", 4), ("I", "i64", "", 8), ("i", "i32", "8", 1), ("i", "i32", "16", 2))
     seven += (("I", "i64", "8", 1), ("I", "i64", "16", 2), ("I", "i64", "32", 4))
     for k, (t, kind, size, width) in enumerate(seven):
@@ -589,7 +603,7 @@ def _known_by_name() -> Iterator[tuple[str, int, str]]:
     names = "cont.new cont.bind suspend resume resume_throw resume_throw_ref switch"
     for code, name in enumerate(names.split(), 0xE0):
         yield "stack-switching", code, name
-    for number, name in enumerate("struct.new_desc struct.new_default_desc ref.get_desc".split(), 32):
+    for number, name in enumerate(("struct.new_desc", "struct.new_default_desc", "ref.get_desc"), 32):
         yield "custom-descriptors", prefixed(0xFB, number), name
     names = "ref.cast_desc_eq ref.cast_desc_eq_null br_on_cast_desc_eq br_on_cast_desc_eq_fail"
     for number, name in enumerate(names.split(), 35):
