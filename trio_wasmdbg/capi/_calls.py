@@ -41,6 +41,7 @@ import wasmtime
 from wasmtime import _func as wasmtime_func
 
 from trio_wasmdbg.capi import _library as lib
+from trio_wasmdbg.capi._instances import RawInstance, RawLinker
 from trio_wasmdbg.capi._outcomes import Outcome, Returned, failed, trapped
 from trio_wasmdbg.capi._statistics import ABANDONED, FUTURES
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
@@ -49,7 +50,6 @@ from trio_wasmdbg.errors import InternalError, ReentryError, StoreClosedError
 
 if TYPE_CHECKING:
     from trio_wasmdbg.capi._host_functions import Hook, Pending
-    from trio_wasmdbg.capi._instances import RawLinker
 
 __all__ = ["CallFuture", "start_call", "start_instantiate"]
 
@@ -154,8 +154,10 @@ class CallFuture:
         live = self.handle._live
         if not live or live[-1] is not self or self._polling or self._torn:
             raise InternalError(self._why_not())
-        if self.handle.closed:
-            raise StoreClosedError("the wasmtime.Store was closed while a guest was paused in it")
+        try:
+            self._store._context()
+        except ValueError:
+            raise StoreClosedError("the wasmtime.Store was closed while a guest was paused in it") from None
         self._polling = True
         try:
             done = run(self._pointer)
@@ -362,8 +364,6 @@ def start_instantiate(store: Storelike, linker: RawLinker, module: wasmtime.Modu
     :raises ReentryError: the guest of this store is running (the caller is a host function).
     :raises StoreClosedError: the store has been closed.
     """
-    from trio_wasmdbg.capi._instances import RawInstance
-
     handle = StoreHandle.of(store)
     context = handle.context
     if linker.engine is not handle.engine:

@@ -15,24 +15,24 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import weakref
 from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, c_size_t, c_void_p
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import wasmtime
 from wasmtime import _bindings
 
 from trio_wasmdbg.capi import _library as lib
+from trio_wasmdbg.capi._calls import CallFuture, start_instantiate
+from trio_wasmdbg.capi._instances import RawLinker
+from trio_wasmdbg.capi._modules import compile
 from trio_wasmdbg.capi._raw_memory import MEMORY
 from trio_wasmdbg.capi._statistics import HOST_FUNCTIONS
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
 from trio_wasmdbg.capi._values import from_raw, function_type, to_raw, unroot
 from trio_wasmdbg.errors import InternalError
-
-if TYPE_CHECKING:
-    from trio_wasmdbg.capi._calls import CallFuture
-    from trio_wasmdbg.capi._instances import RawLinker
 
 __all__ = ["Hook", "Pending", "define_async", "define_hook"]
 
@@ -115,6 +115,36 @@ def _define(
     return number
 
 
+# (module (import "" "" (func)))
+_MARKER: Final = bytes.fromhex("0061736d01000000" "010401600000" "02050100000000")
+_markers: weakref.WeakKeyDictionary[wasmtime.Engine, wasmtime.Module] = weakref.WeakKeyDictionary()
+
+
+def _make_async(handle: StoreHandle) -> None:
+    """Make Wasmtime know that guests of this store may be suspended.
+
+    From then on it refuses ordinary calls into the store ("`*_async` functions are used instead").  It
+    learns that only when a module that imports an asynchronous function is instantiated; a function that
+    is taken out of a linker, as a hook is, tells it nothing, and an ordinary call that reaches such a
+    function ends the process.
+    """
+    if handle._is_async:
+        return
+    linker = RawLinker.new(handle.engine)
+    _define(linker, "", "", (), (), _never_called)
+    module = _markers.get(handle.engine)
+    if module is None:
+        module = _markers[handle.engine] = compile(handle.engine, _MARKER)
+    future = start_instantiate(handle, linker, module)
+    future.poll()
+    future.delete()
+    handle._is_async = True
+
+
+def _never_called(arguments: int, results: int, trap: int, continuation: int) -> None:
+    raise InternalError("the marker's import was called")
+
+
 # ── the hook ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -164,11 +194,13 @@ def define_hook(
 
     :param linker: None, or the linker in which the function is also to be defined as
         ``"trio_wasmdbg" name``.
-    :raises wasmtime.WasmtimeError: that name is taken in the linker.
-    """
-    from trio_wasmdbg.capi._instances import RawLinker
+    From now on, ordinary calls into the store are refused by Wasmtime.
 
+    :raises wasmtime.WasmtimeError: that name is taken in the linker.
+    :raises ReentryError: a guest of the store is running.
+    """
     handle = StoreHandle.of(store)
+    _make_async(handle)
     hook = Hook(handle, name)
     live = handle._live
 
@@ -285,6 +317,7 @@ def define_async(
     :raises wasmtime.WasmtimeError: the name is taken.
     """
     handle = StoreHandle.of(store)
+    _make_async(handle)
     live = handle._live
     n_params = len(params)
     result_types = tuple(results)

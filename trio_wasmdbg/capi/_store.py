@@ -28,7 +28,7 @@ class StoreHandle:
     :ivar engine: the store's :class:`wasmtime.Engine`.
     """
 
-    __slots__ = ("__weakref__", "_keep", "_live", "_reference", "_store_id", "engine")
+    __slots__ = ("__weakref__", "_context", "_is_async", "_live", "_reference", "_store_id", "engine")
 
     def __init__(self, store: wasmtime.Store) -> None:
         self._reference = weakref.ref(store)
@@ -36,8 +36,9 @@ class StoreHandle:
         #: Live call futures, outermost first.  Only the last one may be polled or deleted.
         self._live: list[CallFuture] = []
         self._store_id = 0
-        #: Things that must live as long as the store does.
-        self._keep: list[object] = []
+        #: Wasmtime knows that this store's guests may be suspended.
+        self._is_async = False
+        self._context: int = lib.address_of(self.pointer)
 
     @classmethod
     def of(cls, store: Storelike) -> StoreHandle:
@@ -91,7 +92,11 @@ class StoreHandle:
 
         :raises StoreClosedError: the store has been closed or garbage collected.
         """
-        return lib.address_of(self.pointer)
+        try:
+            self.store._context()
+        except ValueError:
+            raise StoreClosedError("the wasmtime.Store has been closed") from None
+        return self._context
 
     @property
     def store_id(self) -> int:
