@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from ..errors import MalformedModuleError, UnsupportedFeatureError
-from ._leb import BytesError, read_u32, read_u64
+from ..errors import MalformedModuleError
+from ._leb import read_u32, read_u64
 from ._module import (
     Body,
     CustomSection,
@@ -29,6 +29,7 @@ from ._module import (
     TypeEntries,
     TypeInfo,
 )
+from ._problems import BytesError, UnsupportedBytesError
 from ._read import skip_expression
 from ._read_types import read_ref_type, read_storage_type, read_valtype
 from ._types import (
@@ -191,7 +192,7 @@ def decode_module(data: bytes) -> Module:
         raise MalformedModuleError("magic header not detected: not a WebAssembly module", offset=0)
     if len(data) < 8 or data[4:8] != b"\1\0\0\0":
         if data[6:8] == b"\1\0":
-            raise UnsupportedFeatureError("a WebAssembly component, not a core module", offset=4)
+            raise UnsupportedBytesError("a WebAssembly component, not a core module", 4)
         raise MalformedModuleError("unknown binary version", offset=4)
     builder = _Builder(data)
     pos, last = 8, -1
@@ -315,7 +316,7 @@ def _sub_type(b: _Builder, c: _Cursor, group: int, group_size: int) -> None:
     elif form == 0x5E:
         type = ArrayType(c.field_type())
     elif form in _UNSUPPORTED_TYPES:
-        raise UnsupportedFeatureError(f"{_UNSUPPORTED_TYPES[form]} are not supported", offset=start)
+        raise UnsupportedBytesError(f"{_UNSUPPORTED_TYPES[form]} are not supported", start)
     else:
         raise BytesError(f"unknown type form {form:#x}", start)
     b.types.append(type)
@@ -337,7 +338,7 @@ def _imports(b: _Builder, c: _Cursor) -> None:
         kind_at = c.pos
         number = c.byte()
         if number in (0x20, 0x7E, 0x7F):
-            raise UnsupportedFeatureError(f"import kind {number:#x} is not supported", offset=kind_at)
+            raise UnsupportedBytesError(f"import kind {number:#x} is not supported", kind_at)
         if number > 4:
             raise BytesError("malformed import kind", kind_at)
         kind = ExternKind(number)
@@ -472,8 +473,8 @@ def _code(b: _Builder, c: _Cursor) -> None:
             if total > 0xFFFFFFFF:
                 raise BytesError("too many locals", at)
         if total > MAX_LOCALS:
-            raise UnsupportedFeatureError(
-                f"{total} locals in a function: too many (the limit is {MAX_LOCALS})", offset=where.start
+            raise UnsupportedBytesError(
+                f"{total} locals in a function: too many (the limit is {MAX_LOCALS})", where.start
             )
         b.bodies.append(Body(where.start, body.pos, where.end, tuple(groups)))
 

@@ -15,11 +15,13 @@ from ._types import HEAP_NAMES, ref_type
 __all__ = ["disassemble"]
 
 
-def disassemble(module: Module, instruction: Instruction) -> str:
+def disassemble(module: Module, instruction: Instruction, function: int | None = None) -> str:
     """An instruction in the text format, one line: ``i32.load offset=4``.
 
     Functions, globals and the like are shown by index, with the name (if there is one) in a comment:
     ``call 7 (;parse;)``.
+
+    :param function: index of the function it is from, to find the names of locals by.
     """
     op, imm = instruction.op, instruction.imm
     if op.imm is Imm.NONE or op.imm is Imm.END:
@@ -69,6 +71,8 @@ def disassemble(module: Module, instruction: Instruction) -> str:
     name = names.get(imm) if isinstance(imm, int) else None
     if op.imm is Imm.FUNCTION:
         name = module.function_name(imm)
+    elif op.imm is Imm.LOCAL and function is not None:
+        name = module.names.locals.get(function, {}).get(imm)
     return f"{op.name}{_numbers(imm)}{f' (;{_comment(name)};)' if name else ''}"
 
 

@@ -6,10 +6,9 @@ They take absolute offsets and return the value with the offset after it.
 
 from __future__ import annotations
 
-from ..errors import MalformedModuleError
+from ._problems import BytesError
 
 __all__ = [
-    "BytesError",
     "LebError",
     "read_s32",
     "read_s33",
@@ -22,17 +21,6 @@ __all__ = [
     "uleb",
     "uleb_padded",
 ]
-
-
-class BytesError(MalformedModuleError):
-    """Malformed bytes at *offset*; whoever knows the function adds it.
-
-    :ivar problem: the message without the place.
-    """
-
-    def __init__(self, problem: str, offset: int) -> None:
-        super().__init__(problem, offset=offset)
-        self.problem = problem
 
 
 class LebError(BytesError):

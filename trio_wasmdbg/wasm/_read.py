@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import InternalError, MalformedModuleError, ModuleError, UnsupportedInstructionError
+from ..errors import (
+    InternalError,
+    MalformedModuleError,
+    ModuleError,
+    UnsupportedFeatureError,
+    UnsupportedInstructionError,
+)
 from ._instructions import (
     BlockType,
     BrOnCast,
@@ -21,9 +27,10 @@ from ._instructions import (
     MemArg,
     TryTable,
 )
-from ._leb import BytesError, read_s32, read_s33, read_s64, read_u32, read_u64
+from ._leb import read_s32, read_s33, read_s64, read_u32, read_u64
 from ._module import Function, Module, Range
 from ._opcodes import OPS, Imm, Op
+from ._problems import BytesError, UnsupportedBytesError
 from ._read_types import SHORT_TYPES, read_heap_type, read_valtype
 from ._types import ValType, ref_type
 
@@ -93,7 +100,7 @@ def read_body(module: Module, function: Function) -> list[Instruction]:
     try:
         instructions, _ = _read(module.data, body.code_start, body.end, limits, _block_types(module), True)
     except ModuleError as error:
-        raise in_function(error, module, function) from None
+        raise _in_function(error, module, function) from None
     return instructions
 
 
@@ -108,26 +115,15 @@ def skip_expression(data: bytes, pos: int, end: int) -> int:
     return _read(data, pos, end, [_ANY] * (_LAST_INDEX + 1), _no_types, False)[1]
 
 
-def in_function(error: ModuleError, module: Module, function: Function) -> ModuleError:
+def _in_function(error: ModuleError, module: Module, function: Function) -> ModuleError:
     """*error* with the function added to its message."""
     if error.function is not None:
         return error
-    problem = getattr(error, "problem", None) or str(error)
+    problem = error.problem if isinstance(error, BytesError | UnsupportedBytesError) else str(error)
+    unsupported = isinstance(error, UnsupportedFeatureError)
+    kind = UnsupportedInstructionError if unsupported else MalformedModuleError
     name = module.function_name(function.index)
-    kind = (
-        UnsupportedInstructionError
-        if isinstance(error, UnsupportedInstructionError)
-        else MalformedModuleError
-    )
     return kind(problem, offset=error.offset, function=function.index, function_name=name)
-
-
-class UnknownInstruction(UnsupportedInstructionError):
-    """An instruction known by name only, before its function is known."""
-
-    def __init__(self, name: str, proposal: str, offset: int) -> None:
-        self.problem = f"instruction {name} (proposal {proposal}) is not supported"
-        super().__init__(self.problem, offset=offset)
 
 
 def _no_types(index: int) -> BlockType:
@@ -404,5 +400,5 @@ def _rare(
             raise BytesError("the byte after atomic.fence is not zero", pos)
         return 0, pos + 1
     if kind is Imm.UNSUPPORTED:
-        raise UnknownInstruction(op.name, op.proposal, start)
+        raise UnsupportedBytesError(f"instruction {op.name} (proposal {op.proposal}) is not supported", start)
     raise InternalError(f"no reader for immediates of kind {kind.name}")

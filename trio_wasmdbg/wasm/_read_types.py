@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._leb import BytesError, read_s33
+from ._leb import read_s33
+from ._problems import BytesError, UnsupportedBytesError
 from ._types import (
     F32,
     F64,
@@ -22,15 +23,18 @@ SHORT_TYPES: dict[int, ValType] = {t.code: t for t in (I32, I64, F32, F64, V128)
 """Value types of one byte."""
 SHORT_TYPES.update({heap & 0x7F: ref_type(True, heap) for heap in HEAP_NAMES})
 
-_UNSUPPORTED_HEAP_TYPES = {0x68: "cont", 0x75: "nocont", 0x65: "shared"}
+# stack switching, shared-everything threads, custom descriptors
+_UNSUPPORTED_HEAP_TYPES = {0x68: "cont", 0x75: "nocont", 0x65: "shared", 0x62: "exact"}
 
 
 def read_heap_type(data: bytes, pos: int, end: int) -> tuple[int, int]:
     """A heap type: a type index, or the negative number of an abstract one."""
     heap, after = read_s33(data, pos, end)
     if heap < 0 and heap not in HEAP_NAMES:
-        name = _UNSUPPORTED_HEAP_TYPES.get(heap & 0x7F, hex(heap & 0x7F))
-        raise BytesError(f"unknown heap type {name}", pos)
+        name = _UNSUPPORTED_HEAP_TYPES.get(heap & 0x7F) if heap >= -64 else None
+        if name is not None:
+            raise UnsupportedBytesError(f"heap type {name} is not supported", pos)
+        raise BytesError(f"unknown heap type {heap}", pos)
     return heap, after
 
 
@@ -45,6 +49,8 @@ def read_valtype(data: bytes, pos: int, end: int) -> tuple[ValType, int]:
     if code == 0x63 or code == 0x64:
         heap, after = read_heap_type(data, pos + 1, end)
         return ref_type(code == 0x63, heap), after
+    if code in _UNSUPPORTED_HEAP_TYPES:
+        raise UnsupportedBytesError(f"references to {_UNSUPPORTED_HEAP_TYPES[code]} are not supported", pos)
     raise BytesError(f"unknown value type {code:#x}", pos)
 
 

@@ -230,9 +230,9 @@ class _Typing:
                             while n > 1:
                                 top = top[0]  # type: ignore[index]
                                 n -= 1
-                        type = op.push
-                        if type is not None:
-                            top = new(operand, (top, type, height))
+                        pushed = op.push
+                        if pushed is not None:
+                            top = new(operand, (top, pushed, height))
                             height += 1
                         elif op.pushes:
                             top = push(top, op.pushes)
@@ -538,7 +538,7 @@ class _Typing:
     def branch_on_reference(
         self, instruction: Instruction, top: Operand | None, available: int, labels: list[tuple[ValType, ...]]
     ) -> Operand | None:
-        """``br_on_null``, ``br_on_non_null``, ``br_on_cast``, ``br_on_cast_fail``: the stack after no branch."""
+        """``br_on_null``, ``br_on_non_null``, ``br_on_cast``, ``br_on_cast_fail`` that don't branch."""
         op, imm, rule = instruction.op, instruction.imm, instruction.op.rule
         heap = self.heap_on(top, available, op)
         assert top is not None
