@@ -13,5 +13,82 @@ General layout, bottom up (``tests/architecture`` holds every folder to it):
 from __future__ import annotations
 
 from trio_wasmdbg._version import __version__
+from trio_wasmdbg.addresses import CodeOffset, ModuleOffset
+from trio_wasmdbg.capi import prepare_config
+from trio_wasmdbg.debuggee import (
+    UNAVAILABLE,
+    Activation,
+    Debuggee,
+    Frame,
+    Guest,
+    GuestInstance,
+    GuestModule,
+    Statistics,
+    StoreView,
+    Variable,
+    debug_wasm,
+    load_module,
+    make_engine,
+    open_debuggee,
+    run_debuggee,
+)
+from trio_wasmdbg.engine import State
+from trio_wasmdbg.engine import events as events
+from trio_wasmdbg.errors import (
+    DebuggerError,
+    EngineConfigError,
+    EnvironmentProblem,
+    InternalError,
+    MalformedModuleError,
+    ModuleError,
+    NotFoundError,
+    ReentryError,
+    StaleHandleError,
+    StoreClosedError,
+    TooManyGuests,
+    UnsupportedFeatureError,
+    UnsupportedInstructionError,
+    UnsupportedWasmtimeError,
+    UsageError,
+    WrongStateError,
+)
 
-__all__ = ["__version__"]
+__all__ = [
+    "UNAVAILABLE",
+    "Activation",
+    "CodeOffset",
+    "Debuggee",
+    "DebuggerError",
+    "EngineConfigError",
+    "EnvironmentProblem",
+    "Frame",
+    "Guest",
+    "GuestInstance",
+    "GuestModule",
+    "InternalError",
+    "MalformedModuleError",
+    "ModuleError",
+    "ModuleOffset",
+    "NotFoundError",
+    "ReentryError",
+    "StaleHandleError",
+    "State",
+    "Statistics",
+    "StoreClosedError",
+    "StoreView",
+    "TooManyGuests",
+    "UnsupportedFeatureError",
+    "UnsupportedInstructionError",
+    "UnsupportedWasmtimeError",
+    "UsageError",
+    "Variable",
+    "WrongStateError",
+    "__version__",
+    "debug_wasm",
+    "events",
+    "load_module",
+    "make_engine",
+    "open_debuggee",
+    "prepare_config",
+    "run_debuggee",
+]

@@ -1,0 +1,38 @@
+"""A guest under control, in a nursery: the library's heart.
+
+It drives `capi` by what `engine` decides, and is the only layer that knows both trio and guests.
+It may import everything but `servers` and `cli`.
+
+Start reading at ``_debuggee`` (the handle), then ``_core`` (the theory of operation).
+"""
+
+from ._convenience import debug_wasm, make_engine
+from ._debuggee import Debuggee, Statistics
+from ._frames import UNAVAILABLE, Activation, Frame, Unavailable, Variable
+from ._guest import Guest, Imports
+from ._instances import GuestInstance
+from ._modules import GuestModule, Source, load_module
+from ._open import Body, open_debuggee, run_debuggee
+from ._view import StoreView
+
+__all__ = [
+    "UNAVAILABLE",
+    "Activation",
+    "Body",
+    "Debuggee",
+    "Frame",
+    "Guest",
+    "GuestInstance",
+    "GuestModule",
+    "Imports",
+    "Source",
+    "Statistics",
+    "StoreView",
+    "Unavailable",
+    "Variable",
+    "debug_wasm",
+    "load_module",
+    "make_engine",
+    "open_debuggee",
+    "run_debuggee",
+]

@@ -1,0 +1,304 @@
+"""The handle: what the holder of a debuggee does with it.
+
+Every await in :meth:`Debuggee.run` and :meth:`Debuggee.with_store` can be cancelled.  Beside each
+stands what that leaves behind; the states in ``engine._lifecycle`` exist for nothing else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar, final
+
+import trio
+from attrs import frozen
+
+from ..addresses import ModuleOffset
+from ..engine import Breakpoint, Lifecycle, Signal, State, StepKind, events
+from ..errors import InternalError, WrongStateError
+from ._messages import Answer, Completed, Continue, PausedAt, Query, Response
+from ._util import ConflictDetector, NoPublicConstructor
+from ._view import StoreView
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._modules import GuestModule
+
+__all__ = ["Debuggee", "Statistics"]
+
+R = TypeVar("R")
+
+
+@frozen
+class Statistics:
+    """Counters of one debuggee, as :meth:`Debuggee.statistics` returns them."""
+
+    state: str
+    events: dict[str, int]
+    """How many of each kind of event."""
+    polls_inline: int
+    """Runs on the trio thread: single steps."""
+    polls_in_threads: int
+    calls: int
+    """Calls into the guest that are under way."""
+    instances: int
+    slow_twins: int
+    breakpoints: int
+
+
+@final
+class Debuggee(metaclass=NoPublicConstructor):
+    """A guest under the debugger; made by :func:`open_debuggee` and :func:`run_debuggee`.
+
+    One task at a time may wait in :meth:`run`, the steps, :meth:`with_store` or :meth:`finish`;
+    a second one gets :exc:`trio.BusyResourceError`.
+    """
+
+    def __init__(self, core: Core, *, warn: bool) -> None:
+        self._core = core
+        self._warn = warn
+        self._lifecycle = Lifecycle()
+        self._conflict = ConflictDetector("another task is using this debuggee")
+        self._finished: events.Finished | None = None
+        self._error_raised = False
+
+    def __repr__(self) -> str:
+        return f"<Debuggee {self.state.value}>"
+
+    def __del__(self) -> None:
+        # May run in any thread, at any moment, also when __init__ has failed.
+        core = getattr(self, "_core", None)
+        if core is None or core.closed or not self._warn:
+            return
+        if self._finished is None:
+            warnings.warn(
+                "the last reference to a running debuggee went away: its guest is being cancelled; "
+                "call its cancel() or finish(), or use 'async with open_debuggee(...)'",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+        try:
+            core.token.run_sync_soon(core.drop)
+        except trio.RunFinishedError:
+            pass  # with the trio run, the debuggee's task is gone too
+
+    # ── state ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def state(self) -> State:
+        """Where the debuggee is, as far as this handle knows."""
+        if self._core.closed and self._lifecycle.state is not State.COMPLETE:
+            return State.CLOSED
+        return self._lifecycle.state
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether Finished has been received."""
+        return self._lifecycle.state is State.COMPLETE
+
+    def statistics(self) -> Statistics:
+        """Counters, at any time."""
+        core = self._core
+        inline, threaded = core.counts["polls inline"], core.counts["polls in a thread"]
+        return Statistics(
+            state=self.state.value,
+            events={name: n for name, n in core.counts.items() if not name.startswith("polls")},
+            polls_inline=inline,
+            polls_in_threads=threaded,
+            calls=len(core.calls),
+            instances=len(core.state.instances),
+            slow_twins=sum(instance.slow_twins for instance in core.state.instances),
+            breakpoints=len(core.decider.breakpoints),
+        )
+
+    # ── running ────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> events.Event:
+        """Go on to the next event; a checkpoint.
+
+        :raises WrongStateError: the debuggee is complete or closed.
+        :raises trio.BusyResourceError: another task is using this debuggee.
+        :raises trio.ClosedResourceError: it was cancelled while this waited.
+
+        Cancelled: the guest goes on; the next ``run()`` (or step) returns the event that this one
+        would have returned.
+        """
+        return await self._resume(Continue())
+
+    async def step(self) -> events.Event:
+        """Execute one instruction, into calls; else as :meth:`run`."""
+        return await self._resume(Continue(StepKind.INSTRUCTION))
+
+    async def step_over(self) -> events.Event:
+        """Execute one instruction, and a call as a whole; else as :meth:`run`."""
+        return await self._resume(Continue(StepKind.OVER))
+
+    async def step_out(self) -> events.Event:
+        """Go on until the function has returned to its caller; else as :meth:`run`."""
+        return await self._resume(Continue(StepKind.OUT))
+
+    async def finish(self) -> events.Finished:
+        """Run to the end, ignoring all events; a checkpoint.
+
+        :returns: Finished, with the body's result or exit code; at once if it is complete already.
+        :raises: the body's own exception, as it is.
+
+        Cancelled: events count again; what has been executed has been executed.
+        """
+        with self._conflict.held():
+            decider = self._core.decider
+            decider.ignoring = True
+            self._core.rearm()
+            try:
+                if self.is_complete:
+                    await trio.lowlevel.checkpoint()
+                while self._finished is None:
+                    # Cancelled in here: as in run().
+                    await self._resume_held(Continue())
+            finally:
+                decider.ignoring = False
+                self._core.rearm()
+        assert self._finished is not None
+        error = self._finished.error
+        if error is not None:
+            self._error_raised = True
+            raise error
+        return self._finished
+
+    def __aiter__(self) -> Debuggee:
+        return self
+
+    async def __anext__(self) -> events.Event:
+        """The next event; the last one is Finished."""
+        if self.is_complete:
+            raise StopAsyncIteration
+        return await self.run()
+
+    async def with_store(self, fn: Callable[[StoreView], R]) -> R:
+        """Let the debuggee's task run a plain function on the paused store; a checkpoint.
+
+        :returns: what *fn* returns; what it raises is raised here.
+        :raises WrongStateError: the guest is running (a ``run()`` was cancelled), or closed.
+
+        Cancelled: *fn* has run once or not at all, and its result is dropped.
+        """
+        with self._conflict.held():
+            if self.is_complete:
+                # The debuggee's task is over, and the store is the holder's again.
+                await trio.lowlevel.checkpoint()
+                return fn(StoreView._create(self._core))
+            await self._settle("look at the store")
+            if not self._lifecycle.allows(Signal.QUERY):
+                raise WrongStateError(
+                    "the store can't be looked at while the guest runs: call run() again first",
+                    state=self.state.value,
+                )
+            # Cancelled here: paused; fn has not run and never will.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._core.commands_in.send_nowait(Query(fn))
+            self._lifecycle.move(Signal.QUERY)
+            # Cancelled here: queried; fn will run, and the next call receives and drops its answer.
+            response = await self._receive()
+            self._lifecycle.move(Signal.ANSWER)
+            if not isinstance(response, Answer):
+                raise InternalError(f"a query was answered by {response!r}")
+            result: R = response.outcome.unwrap()
+            return result
+
+    async def _resume(self, command: Continue) -> events.Event:
+        with self._conflict.held():
+            return await self._resume_held(command)
+
+    async def _resume_held(self, command: Continue) -> events.Event:
+        await self._settle("run it")
+        if self._lifecycle.allows(Signal.CONTINUE):
+            # Cancelled here: paused; nothing was sent.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._core.commands_in.send_nowait(command)
+            self._lifecycle.move(Signal.CONTINUE)
+        # Else it is running, after a cancelled run(): its event is the one to wait for.
+        # Cancelled here: running; the event stays in its channel, for the next call.
+        response = await self._receive()
+        if isinstance(response, Completed):
+            self._lifecycle.move(Signal.FINISHED)
+            self._finished = response.event
+            self._core.collected.set()
+            return response.event
+        if isinstance(response, PausedAt) and response.event is not None:
+            self._lifecycle.move(Signal.EVENT)
+            return response.event
+        raise InternalError(f"waiting for an event, received {response!r}")
+
+    async def _settle(self, purpose: str) -> None:
+        """Receive what an earlier call has left under way: the start pause, or a stale answer."""
+        state = self.state
+        if state in (State.COMPLETE, State.CLOSED):
+            raise WrongStateError(f"can't {purpose}", state=state.value)
+        if state is State.INITIAL:
+            # Cancelled here: still initial; the start pause stays in its channel.
+            await self._receive()
+            self._lifecycle.move(Signal.START_PAUSE)
+        elif state is State.QUERIED:
+            # Cancelled here: still queried; the stale answer stays in its channel.
+            await self._receive()
+            self._lifecycle.move(Signal.ANSWER)
+
+    async def _receive(self) -> Response:
+        try:
+            return await self._core.responses.receive()
+        except trio.EndOfChannel:
+            raise trio.ClosedResourceError("the debuggee was cancelled") from None
+
+    # ── at any time ────────────────────────────────────────────────────────────────────────────
+
+    def interrupt(self) -> None:
+        """Ask the guest to pause at its next check site; from any thread, at any time.
+
+        While paused, it stops the next run at once.  Asking twice is asking once.  No effect on a
+        debuggee that is complete or closed.
+        """
+        self._core.interrupt()
+
+    def cancel(self) -> None:
+        """End the debuggee: the guest, then its body (which sees Cancelled); idempotent.
+
+        From the trio thread.  Returns at once; a guest that computes stops at its next check site.
+        """
+        self._core.drop()
+
+    def add_breakpoint(
+        self,
+        function: str | int | None = None,
+        *,
+        offset: int | None = None,
+        module: GuestModule | None = None,
+    ) -> Breakpoint:
+        """Pause before an instruction whenever the guest comes to it.
+
+        :param function: name (name section or export) or function index; with no *offset*, its
+            first instruction.
+        :param offset: module offset; one inside an instruction slips to the next one, and the
+            breakpoint's binding says so.
+        :param module: only in this module; else in any that has such a place.
+
+        A breakpoint that no instantiated module can bind is *pending* until one is instantiated.
+        While the guest runs, it takes effect at the next check site of its function.
+        """
+        if function is None and offset is None:
+            raise TypeError("a breakpoint needs a function or an offset")
+        breakpoint = self._core.decider.breakpoints.add(
+            function, None if offset is None else ModuleOffset(offset), module
+        )
+        self._core.rearm()
+        return breakpoint
+
+    def remove_breakpoint(self, breakpoint: Breakpoint) -> None:
+        """Take a breakpoint away; no error if it is gone already."""
+        self._core.decider.breakpoints.remove(breakpoint)
+        self._core.rearm()
+
+    @property
+    def breakpoints(self) -> tuple[Breakpoint, ...]:
+        """All breakpoints, pending ones too."""
+        return tuple(self._core.decider.breakpoints)

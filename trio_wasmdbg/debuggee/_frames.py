@@ -1,0 +1,390 @@
+"""Frames as the user holds them: handles that expire when the guest is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, final
+
+from attrs import field, frozen
+
+from ..addresses import ModuleOffset
+from ..engine import FramePlace, RawFrame
+from ..errors import NotFoundError, StaleHandleError, UsageError
+from ..instrument import MATERIALISED, FunctionPlan
+from ..symbols import local_label
+from ..wasm import Instruction, TypedBody, ValType
+from ._util import NoPublicConstructor
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._instances import GuestInstance
+
+__all__ = ["UNAVAILABLE", "Activation", "Frame", "Unavailable", "Variable"]
+
+
+@final
+class Unavailable:
+    """The value of a local or operand that can't be known (see :attr:`Frame.exact`)."""
+
+    def __repr__(self) -> str:
+        return "<unavailable>"
+
+
+UNAVAILABLE = Unavailable()
+
+
+@frozen
+class Variable:
+    """A local with its name and type."""
+
+    index: int
+    name: str
+    type: ValType
+    value: Any
+
+
+@final
+class Frame(metaclass=NoPublicConstructor):
+    """One frame of a paused guest: function, place, locals, operand stack.
+
+    Values are signed ints, floats, 16 bytes (``v128``), or what a reference stands for.  Reading
+    and writing is synchronous and immediate.  A handle is valid until the guest is resumed; after
+    that everything but ``function_*``, ``module_offset`` and ``instance`` raises
+    :exc:`StaleHandleError`.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        stack: Stack,
+        position: int,
+        raw: RawFrame,
+        instance: GuestInstance,
+        at_call: bool,
+        exact: bool,
+        resume_point: int,
+    ) -> None:
+        self._core = core
+        self._generation = core.generation
+        self._stack = stack
+        self._position = position
+        self._raw = raw
+        self._instance = instance
+        self._plan: FunctionPlan = instance.module.plan(raw.function)
+        self._at_call = at_call
+        self._exact = exact
+        self._resume_point = resume_point
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.function_name} at {self.module_offset:#x}>"
+
+    # ── where ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def instance(self) -> GuestInstance:
+        return self._instance
+
+    @property
+    def function_index(self) -> int:
+        """In the original module's function index space."""
+        return self._raw.function
+
+    @property
+    def function_name(self) -> str:
+        return self._instance.module.function_name(self._raw.function)
+
+    @property
+    def module_offset(self) -> ModuleOffset:
+        """File offset of the instruction that comes next; in a caller, of the call under way."""
+        return ModuleOffset(self._plan.offsets[self._resume_point])
+
+    @property
+    def resume_point(self) -> int:
+        """The ordinal of that instruction in the function's body."""
+        return self._resume_point
+
+    @property
+    def instruction(self) -> Instruction:
+        """The instruction that comes next; in a caller, the call under way."""
+        return self._typed().instructions[self._resume_point]
+
+    @property
+    def exact(self) -> bool:
+        """Whether locals and operands can be read.
+
+        False only for the innermost frame after a trap that was not :attr:`Trap.live`, where the
+        function ran in its fast twin: its values are :data:`UNAVAILABLE`.
+        """
+        return self._exact
+
+    @property
+    def parent(self) -> Frame | None:
+        """The caller's frame, None at the activation's first one."""
+        self._check()
+        return self._stack.parent(self._position)
+
+    # ── locals and operands ────────────────────────────────────────────────────────────────────
+
+    @property
+    def local_types(self) -> tuple[ValType, ...]:
+        return tuple(self._plan.frame.locals)
+
+    @property
+    def locals(self) -> tuple[Any, ...]:
+        """The value of every local, parameters first."""
+        self._check()
+        return tuple(self._local(index) for index in range(len(self._plan.frame.locals)))
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The locals with their names (name section, else ``local[3]``) and types."""
+        module = self._instance.module.original
+        return tuple(
+            Variable(index, local_label(module, self._raw.function, index), valtype, value)
+            for index, (valtype, value) in enumerate(zip(self._plan.frame.locals, self.locals, strict=True))
+        )
+
+    def local(self, which: int | str) -> Any:
+        """One local's value, by index or name.
+
+        :raises NotFoundError: there is no such local.
+        """
+        self._check()
+        return self._local(self._find_local(which))
+
+    def set_local(self, which: int | str, value: object) -> None:
+        """Change a local; the guest sees the new value when it goes on in this frame.
+
+        :raises TypeError, ValueError: *value* is not of the local's type.
+        :raises UsageError: the frame is of a guest that has been unwound by a trap already.
+        """
+        self._check()
+        self._require_resumable()
+        index = self._find_local(which)
+        self._materialise()
+        frame = self._plan.frame
+        self._instance.write_slot(frame.locals[index], self._raw.fp + frame.local(index), value)
+
+    @property
+    def operand_types(self) -> tuple[ValType, ...]:
+        """Types on the operand stack, bottom first; in a caller, of what lies below the arguments."""
+        types = self._plan.operand_types(self._resume_point)
+        if self._at_call:
+            types = types[: len(types) - call_operands(self._instance.module.original, self.instruction)]
+        return types
+
+    @property
+    def operand_stack(self) -> tuple[Any, ...]:
+        """Values on the operand stack, bottom first."""
+        self._check()
+        if not self._exact:
+            return tuple(UNAVAILABLE for _ in self.operand_types)
+        return tuple(
+            self._instance.read_slot(valtype, self._raw.fp + self._plan.frame.operand(height))
+            for height, valtype in enumerate(self.operand_types)
+        )
+
+    def set_operand(self, height: int, value: object) -> None:
+        """Change an operand; *height* counts from the bottom, negative from the top.
+
+        :raises NotFoundError: the operand stack has no such place.
+        :raises TypeError, ValueError: *value* is not of the operand's type.
+        :raises UsageError: the guest has been unwound, or a fast caller has this value in a
+            register (operands of callers can't be changed).
+        """
+        self._check()
+        self._require_resumable()
+        types = self.operand_types
+        if not -len(types) <= height < len(types):
+            raise NotFoundError(f"no operand {height}: the stack holds {len(types)}")
+        if self._at_call and not self._raw.slow:
+            self._materialise()
+        height %= len(types)
+        address = self._raw.fp + self._plan.frame.operand(height)
+        self._instance.write_slot(types[height], address, value)
+
+    # ── inside ─────────────────────────────────────────────────────────────────────────────────
+
+    def _check(self) -> None:
+        if self._generation != self._core.generation:
+            raise StaleHandleError(
+                "this frame handle expired when the guest was resumed; take a new one from the next event"
+            )
+
+    def _typed(self) -> TypedBody:
+        return self._plan.typed()
+
+    def _require_resumable(self) -> None:
+        if not self._stack.resumable:
+            raise UsageError("the guest has been unwound already: its frames can only be read")
+
+    @property
+    def _fast_caller(self) -> bool:
+        return self._at_call and not self._raw.slow
+
+    def _find_local(self, which: int | str) -> int:
+        count = len(self._plan.frame.locals)
+        if isinstance(which, str):
+            module = self._instance.module.original
+            names = [local_label(module, self._raw.function, index) for index in range(count)]
+            if which not in names:
+                raise NotFoundError(f"no local named {which!r} in {self.function_name}: {', '.join(names)}")
+            return names.index(which)
+        if not 0 <= which < count:
+            raise NotFoundError(f"no local {which} in {self.function_name}: it has {count}")
+        return which
+
+    def _local(self, index: int) -> Any:
+        if not self._exact:
+            return UNAVAILABLE
+        frame = self._plan.frame
+        valtype = frame.locals[index]
+        if self._fast_caller and not self._is_materialised() and index in self._unassigned():
+            return zero(valtype)
+        return self._instance.read_slot(valtype, self._raw.fp + frame.local(index))
+
+    def _unassigned(self) -> frozenset[int]:
+        return self._plan.unassigned(self._resume_point)
+
+    def _is_materialised(self) -> bool:
+        return bool(self._instance.debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
+
+    def _materialise(self) -> None:
+        """Make a fast caller's frame whole, and see to it that the guest reads it from there.
+
+        A fast twin doesn't store locals that are statically still zero.  They are written now, a
+        header bit says so, and the function's sites are armed: after the call it leaves for its
+        slow twin, which takes everything from the frame.
+        """
+        if not self._fast_caller:
+            return
+        if not self._is_materialised():
+            frame, unassigned = self._plan.frame, self._unassigned()
+            for index, valtype in enumerate(frame.locals):
+                if index in unassigned:
+                    self._instance.write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
+            header = self._instance.debug_memory.u32(self._raw.fp + 4)
+            self._instance.debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
+        self._core.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
+
+    def place(self) -> FramePlace:
+        """This frame as the engine's step plans see it."""
+        instruction = self._typed().instructions[self._resume_point]
+        return FramePlace(
+            self._raw.instance,
+            self._raw.fp,
+            self._raw.function,
+            self._resume_point,
+            is_call(instruction),
+        )
+
+
+def zero(valtype: ValType) -> object:
+    """The value a local of this type starts with."""
+    if valtype.is_ref:
+        return None
+    if valtype.is_vec:
+        return bytes(16)
+    return 0.0 if str(valtype).startswith("f") else 0
+
+
+_CALLS = {"call", "call_indirect", "call_ref", "return_call", "return_call_indirect", "return_call_ref"}
+
+
+def is_call(instruction: Instruction) -> bool:
+    """Whether an instruction transfers control to another function."""
+    return instruction.op.name in _CALLS
+
+
+def call_operands(module: Any, instruction: Instruction) -> int:
+    """How many operands a call instruction takes from the operand stack."""
+    name, immediate = instruction.op.name, instruction.imm
+    if name == "call":
+        return len(module.functions[immediate].type.params)
+    if name == "call_indirect":
+        return len(module.func_type(immediate.type_index).params) + 1
+    if name == "call_ref":
+        return len(module.func_type(immediate).params) + 1
+    return 0
+
+
+@frozen(eq=False)
+class Activation:
+    """One call from the host into the guest, and its frames."""
+
+    depth: int
+    """0 for the outermost."""
+    function: str
+    """What was called."""
+    opaque: bool
+    """An ordinary ``wasmtime.Module`` runs here: it has no frames to look at."""
+    _stack: Stack = field(repr=False)
+
+    @property
+    def exit_frame(self) -> Frame | None:
+        """The innermost frame: the guest leaves from here to the host."""
+        return self._stack.first()
+
+    @property
+    def frames(self) -> Iterator[Frame]:
+        """All frames, innermost first."""
+        return self._stack.frames()
+
+
+class Stack:
+    """The frames of one activation, walked as far as somebody looks."""
+
+    def __init__(
+        self,
+        core: Core,
+        raws: Iterator[RawFrame],
+        *,
+        at_call: bool,
+        resumable: bool = True,
+        innermost_exact: bool = True,
+        innermost_resume_point: int | None = None,
+    ) -> None:
+        self._core = core
+        self._raws = raws
+        self._frames: list[Frame] = []
+        self._at_call = at_call
+        self.resumable = resumable
+        self._innermost_exact = innermost_exact
+        self._innermost_resume_point = innermost_resume_point
+
+    def _get(self, position: int) -> Frame | None:
+        while len(self._frames) <= position:
+            raw = next(self._raws, None)
+            if raw is None:
+                return None
+            innermost = not self._frames
+            resume_point = raw.resume_point
+            if innermost and self._innermost_resume_point is not None:
+                resume_point = self._innermost_resume_point
+            self._frames.append(
+                Frame._create(
+                    self._core,
+                    self,
+                    len(self._frames),
+                    raw,
+                    self._core.state.instance(raw.instance),
+                    self._at_call or not innermost,
+                    self._innermost_exact or not innermost,
+                    resume_point,
+                )
+            )
+        return self._frames[position]
+
+    def first(self) -> Frame | None:
+        return self._get(0)
+
+    def parent(self, position: int) -> Frame | None:
+        return self._get(position + 1)
+
+    def frames(self) -> Iterator[Frame]:
+        position = 0
+        while (frame := self._get(position)) is not None:
+            yield frame
+            position += 1
+
+

@@ -1,0 +1,185 @@
+"""The body's side: instantiate modules, define host functions, call into the guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import wasmtime
+
+from .. import capi
+from ..errors import NotFoundError
+from ._host import define_host_function
+from ._instances import GuestInstance
+from ._modules import GuestModule
+from ._util import NoPublicConstructor
+
+if TYPE_CHECKING:
+    from ._core import Core
+
+__all__ = ["Guest", "Imports"]
+
+Imports: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""``{"env": {"log": function, "memory": wasmtime.Memory}}``; a :class:`GuestInstance` may stand
+for a whole inner mapping."""
+
+
+@final
+class Guest(metaclass=NoPublicConstructor):
+    """What the body gets: its way into the guest.  Only valid while the body runs."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    @property
+    def store(self) -> wasmtime.Store:
+        return self._core.store
+
+    @property
+    def single_step(self) -> bool:
+        """Whether every instruction pauses."""
+        return self._core.decider.single_step
+
+    @single_step.setter
+    def single_step(self, on: bool) -> None:
+        self._core.set_single_step(on)
+
+    async def call(self, func: wasmtime.Func, *args: object) -> Any:
+        """Call an exported function under the debugger; a checkpoint.
+
+        :returns: None, the one result, or a tuple of them.
+        :raises TypeError, ValueError: arguments that don't fit the function's type.
+        :raises trio.BusyResourceError: another call is under way, and this is not inside a host
+            function that it is suspended in.
+        :raises wasmtime.Trap: the guest trapped.
+        :raises wasmtime.ExitTrap: the guest ended itself by WASI's ``proc_exit``.
+        :raises TooManyGuests: no room for one more fiber.
+
+        An exception of a host function comes out as it is.  Cancelled: the guest stops at its next
+        check site, its fiber unwinds through the debug callback, then Cancelled is raised here.
+        """
+        core = self._core
+        name, opaque = core.describe(func)
+        values = await core.run_future(
+            name, lambda: capi.start_call(core.store, func, args), opaque=opaque
+        )
+        if len(values) < 2:
+            return values[0] if values else None
+        return values
+
+    def define(
+        self,
+        linker: wasmtime.Linker,
+        module: str,
+        name: str,
+        type: wasmtime.FuncType,
+        fn: Callable[..., Any],
+    ) -> None:
+        """Define a host function, plain or ``async def``, in a linker of the user's.
+
+        It runs on the trio thread, off the guest's fiber, in the task that called into the guest,
+        and may ``await guest.call(…)``.
+
+        :raises wasmtime.WasmtimeError: the name is taken in this linker.
+        """
+        define_host_function(
+            self._core,
+            capi.RawLinker(linker, linker.engine),
+            module,
+            name,
+            [str(valtype) for valtype in type.params],
+            [str(valtype) for valtype in type.results],
+            fn,
+        )
+
+    async def instantiate(
+        self,
+        linker_or_imports: wasmtime.Linker | Imports | None,
+        module: GuestModule | wasmtime.Module,
+    ) -> Any:
+        """Instantiate a module in the store and run its start function; a checkpoint.
+
+        :param linker_or_imports: a linker, or a mapping by module and name of Wasmtime objects,
+            Python functions (plain or ``async def``; their types are the module's), or
+            :class:`GuestInstance` objects.  The linker is not changed.
+        :param module: from :func:`load_module`; or an ordinary ``wasmtime.Module``, which runs as
+            one opaque frame.
+        :returns: a :class:`GuestInstance`, or for an ordinary module a ``wasmtime.Instance``.
+        :raises wasmtime.WasmtimeError, NotFoundError: an import is missing or of the wrong type.
+        :raises wasmtime.Trap: a segment does not fit, or the start function trapped.
+
+        Cancelled: as :meth:`call`; an instance that was made already stays in the store, unused.
+        """
+        core = self._core
+        if isinstance(linker_or_imports, wasmtime.Linker):
+            linker = capi.RawLinker.clone_of(linker_or_imports)
+        else:
+            linker = capi.RawLinker.clone_of(self.linker_for(module, linker_or_imports))
+        compiled = module if isinstance(module, wasmtime.Module) else module._compiled
+        if isinstance(module, GuestModule):
+            names = module._instrumented.names
+            linker.define(core.store, names.prefix, names.sp, core.state.sp.item)
+            linker.define(core.store, names.prefix, names.instance, core.state.current.item)
+        values = await core.run_future(
+            "instantiation",
+            lambda: capi.start_instantiate(core.store, linker, compiled),
+            opaque=isinstance(module, wasmtime.Module),
+        )
+        raw: capi.RawInstance = values[0]
+        if isinstance(module, wasmtime.Module):
+            return raw.as_instance()
+        instance: GuestInstance = GuestInstance._create(core.store, core.state, module, raw)
+        instance.attach(core.store)
+        core.instance_created(instance)
+        if module.original.start is not None:
+            await self.call(instance.func(module.original.start))
+        return instance
+
+    def linker_for(
+        self, module: GuestModule | wasmtime.Module, imports: Imports | None, *, wasi: bool = False
+    ) -> wasmtime.Linker:
+        """A new linker that holds what *module* imports, taken from *imports*.
+
+        :param wasi: imports that are not given come from Wasmtime's own WASI.
+        :raises NotFoundError: an import is in neither.
+        :raises TypeError: what is given can't stand for the import.
+        """
+        core = self._core
+        linker = capi.RawLinker.new(core.store.engine)
+        if wasi:
+            linker.linker.define_wasi()
+            linker.allow_shadowing(True)
+        own = module._instrumented.names.prefix if isinstance(module, GuestModule) else None
+        compiled = module if isinstance(module, wasmtime.Module) else module._compiled
+        wanted = {(each.module, each.name or ""): each for each in compiled.imports if each.module != own}
+        for place, each in wanted.items():
+            if wasi and place[0] in _WASI and place[1] not in (imports or {}).get(place[0], {}):
+                continue
+            item = _find(imports or {}, *place)
+            if isinstance(item, capi.Extern):
+                linker.define(core.store, *place, item)
+            elif callable(item):
+                params, results = _types(each)
+                define_host_function(core, linker, *place, params, results, item)
+            else:
+                raise TypeError(f"import {place[0]}.{place[1]} can't be a {type(item).__name__}")
+        return linker.linker
+
+
+_WASI = ("wasi_snapshot_preview1", "wasi_unstable")
+
+
+def _find(imports: Imports, module: str, name: str) -> Any:
+    names: Any = imports.get(module)
+    if isinstance(names, GuestInstance):
+        names = names.exports
+    if names is None or name not in names:
+        raise NotFoundError(f"the module imports {module}.{name}, which is not among the imports given")
+    return names[name]
+
+
+def _types(wanted: Any) -> tuple[list[str], list[str]]:
+    kind = wanted.type
+    if not isinstance(kind, wasmtime.FuncType):
+        raise TypeError(f"import {wanted.module}.{wanted.name} is no function: a callable can't stand for it")
+    return [str(valtype) for valtype in kind.params], [str(valtype) for valtype in kind.results]

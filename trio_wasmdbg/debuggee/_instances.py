@@ -1,0 +1,293 @@
+"""An instrumented instance: what the user sees of it, and the arming of its check sites."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+import wasmtime
+
+from .. import capi
+from ..engine import decode_value, encode_value
+from ..errors import InternalError, NotFoundError, WrongStateError
+from ..instrument import SLOW, FunctionPlan
+from ..wasm import ValType
+from ._modules import GuestModule
+from ._util import NoPublicConstructor
+
+if TYPE_CHECKING:
+    from ._stores import StoreState
+
+__all__ = ["GuestInstance"]
+
+
+@final
+class GuestInstance(metaclass=NoPublicConstructor):
+    """An instance of a :class:`GuestModule`, as :meth:`Guest.instantiate` returns it.
+
+    It shows the original module: its exports by name, and all of its functions, memories, globals
+    and tables by index, exported or not.  Reading and writing is possible while the guest is not
+    computing (paused, in a host function, complete); otherwise :exc:`WrongStateError`.
+    """
+
+    def __init__(
+        self,
+        store: wasmtime.Store,
+        state: StoreState,
+        module: GuestModule,
+        raw: capi.RawInstance,
+    ) -> None:
+        self._store = store
+        self._state = state
+        self._module = module
+        self._raw = raw
+        self._names = names = module._instrumented.names
+        self._layout = module._instrumented.layout
+        self.debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
+        self._slots = self._item(names.slots, wasmtime.Table)
+        self._ref_tables: dict[str, wasmtime.Table] = {}
+        self._slow: set[int] = set()
+        self._companions = 0
+        self._linker: capi.RawLinker | None = None
+        self._hook: capi.Hook | None = None
+        self._everything = False
+        self._armed_functions: set[int] = set()
+        self._armed_stops: set[tuple[int, int | None]] = set()
+        self._exports: dict[str, Any] | None = None
+        state.instances.append(self)
+        self._id = len(state.instances)
+        self.debug_memory.set_u32(self._layout.instance_id, self._id)
+
+    def __repr__(self) -> str:
+        return f"<GuestInstance {self._id} of {self._module!r}>"
+
+    @property
+    def id(self) -> int:
+        """1 for the first instrumented instance of the store, and so on."""
+        return self._id
+
+    @property
+    def module(self) -> GuestModule:
+        return self._module
+
+    # ── the user's view ────────────────────────────────────────────────────────────────────────
+
+    @property
+    def exports(self) -> Mapping[str, Any]:
+        """The original module's exports by name: ``wasmtime.Func``, ``Memory``, ``Global``, ``Table``."""
+        if self._exports is None:
+            self._exports = {
+                export.name: self._raw.export(export.name) for export in self._module.original.exports
+            }
+            for name, item in self._exports.items():
+                if isinstance(item, wasmtime.Func):
+                    self._state.function_names[item] = name
+        return MappingProxyType(self._exports)
+
+    def func(self, function: int | str) -> wasmtime.Func:
+        """A function by index, or by name (export, else name section), exported or not."""
+        if isinstance(function, str):
+            exported = self.exports.get(function)
+            if isinstance(exported, wasmtime.Func):
+                return exported
+            found = self._module.functions_named(function)
+            if not found:
+                raise NotFoundError(f"no function named {function!r} in {self._module!r}")
+            function = found[0]
+        self._check("function", function, len(self._module.original.functions))
+        func: wasmtime.Func = self._item(self._names.function(function), wasmtime.Func)
+        self._state.function_names[func] = self._module.function_name(function)
+        return func
+
+    def memory(self, index: int = 0) -> wasmtime.Memory:
+        """A memory by index, exported or not."""
+        self._check("memory", index, len(self._module.original.memories))
+        found: wasmtime.Memory = self._item(self._names.memory(index), wasmtime.Memory)
+        return found
+
+    def global_(self, index: int) -> wasmtime.Global:
+        """A global by index, exported or not."""
+        self._check("global", index, len(self._module.original.globals))
+        found: wasmtime.Global = self._item(self._names.global_(index), wasmtime.Global)
+        return found
+
+    def table(self, index: int = 0) -> wasmtime.Table:
+        """A table by index, exported or not."""
+        self._check("table", index, len(self._module.original.tables))
+        found: wasmtime.Table = self._item(self._names.table(index), wasmtime.Table)
+        return found
+
+    def read_memory(self, address: int, size: int, *, memory: int = 0) -> bytes:
+        """*size* bytes from *address*; IndexError where they are not all inside the memory."""
+        self._require_quiet()
+        return capi.MemoryView(self._store, self.memory(memory)).read(address, size)
+
+    def write_memory(self, address: int, data: bytes, *, memory: int = 0) -> None:
+        """Write *data* at *address*; IndexError (and nothing written) where it does not fit."""
+        self._require_quiet()
+        capi.MemoryView(self._store, self.memory(memory)).write(address, data)
+
+    def global_value(self, index: int) -> object:
+        """A global's value: a signed int, a float, or what the reference stands for."""
+        self._require_quiet()
+        return self.global_(index).value(self._store)
+
+    def set_global(self, index: int, value: object) -> None:
+        """Set a mutable global; wasmtime.WasmtimeError where it is not mutable."""
+        self._require_quiet()
+        self.global_(index).set_value(self._store, value)
+
+    def _check(self, what: str, index: int, count: int) -> None:
+        if not 0 <= index < count:
+            raise NotFoundError(f"no {what} {index}: the module has {count}")
+
+    def _require_quiet(self) -> None:
+        core = self._state.core
+        if core is not None and core.polling:
+            raise WrongStateError("the guest is computing", state="running")
+
+    def _item(self, name: str, kind: type[Any]) -> Any:
+        item = self._raw.export(name)
+        if not isinstance(item, kind):
+            raise InternalError(f"the rewritten module has no {name!r} of kind {kind.__name__}")
+        return item
+
+    # ── hooks and slow twins ───────────────────────────────────────────────────────────────────
+
+    def attach(self, store: wasmtime.Store) -> None:
+        """Put the debug callback into the instance; once, right after instantiation."""
+        linker = capi.RawLinker.new(self._module.engine)
+        # The C library keeps the closure, and the store owns the state: a strong reference would be
+        # a cycle that nothing collects.
+        owner, number = weakref.ref(self._state), self._id
+
+        def on_hook(kind: int, fp: int, resume_point: int) -> int | None:
+            state = owner()
+            if state is None or state.core is None:
+                return None  # nobody debugs: whoever polls sees a suspended guest and deletes it
+            return state.core.on_hook(number, kind, fp, resume_point)
+
+        self._hook = capi.define_hook(None, store, "hook", on_hook)
+        capi.table_set(store, self._slots, self._layout.hook_slot, self._hook.func)
+        names = self._names
+        linker.define_instance(store, names.prefix, self._raw)
+        linker.define(store, names.prefix, names.sp, self._state.sp.item)
+        linker.define(store, names.prefix, names.instance, self._state.current.item)
+        linker.define(store, names.prefix, names.hook, self._hook.func)
+        self._linker = linker
+
+    @property
+    def hook(self) -> capi.Hook:
+        assert self._hook is not None
+        return self._hook
+
+    def has_slow_twin(self, function: int) -> bool:
+        """Whether the function's slot leads to its slow twin already."""
+        return function in self._slow
+
+    @property
+    def slow_twins(self) -> int:
+        """How many functions have their slow twin in place; each is an instance in the store."""
+        return self._companions
+
+    async def make_slow_twin(self, function: int) -> None:
+        """Put the function's slow twin into its slot; the guest must be suspended.
+
+        A checkpoint.  Cancelled: the slot is as before.
+        """
+        compiled, name = await self._module.slow_twin(function)
+        assert self._linker is not None
+        future = capi.start_instantiate(self._store, self._linker, compiled)
+        try:
+            # A companion has no start function and no segments: one short poll, here and now.
+            future.poll()
+            result = future.outcome()
+        finally:
+            future.delete()
+        if not isinstance(result, capi.Returned):
+            raise InternalError(f"a slow twin could not be instantiated: {result}")
+        companion = result.values[0]
+        plan = self._module.plan(function)
+        capi.table_set(self._store, self._slots, plan.slot, companion.export(name))
+        self._companions += 1
+        self._slow.add(function)
+        if self._everything:
+            self._fill_stops(plan, 1)
+
+    # ── arming ─────────────────────────────────────────────────────────────────────────────────
+
+    def arm(self, everything: bool, points: Iterable[tuple[int, int | None]]) -> None:
+        """Make the check sites and stop bytes what is asked for; from any thread, under the core's lock.
+
+        A point arms its function's sites (so that a fast activation leaves for the slow twin) and
+        one stop byte, or all of the function's with None.
+        """
+        if everything:
+            if not self._everything:
+                self._everything = True
+                self.debug_memory.fill(self._layout.sites_base, self._layout.sites, 1)
+                for function in list(self._slow):
+                    self._fill_stops(self._module.plan(function), 1)
+            return
+        stops = set(points)
+        functions = {function for function, _ in stops}
+        if self._everything:
+            self._everything = False
+            self.debug_memory.fill(self._layout.sites_base, self._layout.sites, 0)
+            for function in list(self._slow):
+                self._fill_stops(self._module.plan(function), 0)
+            self._armed_functions = set()
+            self._armed_stops = set()
+        for function in self._armed_functions - functions:
+            self._fill_sites(self._module.plan(function), 0)
+        for function in functions - self._armed_functions:
+            self._fill_sites(self._module.plan(function), 1)
+        gone, new = self._armed_stops - stops, stops - self._armed_stops
+        for function, k in gone:
+            self._set_stop(self._module.plan(function), k, 0)
+        # A whole function that went may have covered single stops that stay.
+        again = {point for point in stops if any(g == point[0] and k is None for g, k in gone)}
+        for function, k in new | again:
+            self._set_stop(self._module.plan(function), k, 1)
+        self._armed_functions, self._armed_stops = functions, stops
+
+    def _fill_sites(self, plan: FunctionPlan, value: int) -> None:
+        sites = plan.site_addresses
+        self.debug_memory.fill(sites.start, len(sites), value)
+
+    def _fill_stops(self, plan: FunctionPlan, value: int) -> None:
+        self.debug_memory.fill(plan.stop_base, plan.instructions, value)
+
+    def _set_stop(self, plan: FunctionPlan, k: int | None, value: int) -> None:
+        if k is None:
+            self._fill_stops(plan, value)
+        elif 0 <= k < plan.instructions:
+            self.debug_memory.set_u8(plan.stop_base + k, value)
+
+    # ── shadow frames ──────────────────────────────────────────────────────────────────────────
+
+    def frame_function(self, fp: int) -> int:
+        """The function whose frame lies at *fp*."""
+        return self.debug_memory.u32(fp) & ~SLOW
+
+    def read_slot(self, valtype: ValType, address: int) -> object:
+        """A local or operand from its place in the shadow frame."""
+        if valtype.is_ref:
+            return capi.table_get(self._store, self._ref_table(valtype), address >> 3)
+        return decode_value(valtype, self.debug_memory.read(address, 16 if valtype.is_vec else 8))
+
+    def write_slot(self, valtype: ValType, address: int, value: object) -> None:
+        """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""
+        if valtype.is_ref:
+            capi.table_set(self._store, self._ref_table(valtype), address >> 3, value)
+        else:
+            self.debug_memory.write(address, encode_value(valtype, value))
+
+    def _ref_table(self, valtype: ValType) -> wasmtime.Table:
+        name = self._names.references(str(valtype).removesuffix("ref"))
+        table = self._ref_tables.get(name)
+        if table is None:
+            table = self._ref_tables[name] = self._raw.export(name)
+        return table

@@ -1,0 +1,214 @@
+"""Loading a module: validate, rewrite, compile, all off the trio thread."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import trio
+import wasmtime
+
+from .. import capi
+from ..addresses import InstrumentedOffset, ModuleOffset
+from ..errors import NotFoundError
+from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrument, slow_twin
+from ..symbols import function_label
+from ..wasm import ExternKind, Module, decode_module
+from ._threads import compute
+from ._util import NoPublicConstructor
+
+__all__ = ["GuestModule", "Source", "load_module", "read_source"]
+
+Source = bytes | bytearray | str | Path
+"""What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
+
+
+@final
+class GuestModule(metaclass=NoPublicConstructor):
+    """A module made debuggable, as :func:`load_module` returns it.
+
+    It can be instantiated any number of times, in any number of stores of its engine.
+    """
+
+    def __init__(
+        self,
+        engine: wasmtime.Engine,
+        name: str | None,
+        instrumented: Instrumented,
+        compiled: wasmtime.Module,
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._instrumented = instrumented
+        self._compiled = compiled
+        self._slow: dict[int, tuple[wasmtime.Module, str]] = {}
+        self._bodies = [
+            (function.body.start, function.body.end, function.index)
+            for function in self.original.functions
+            if function.body is not None
+        ]
+        self._by_name: dict[str, list[int]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<GuestModule {self._name or 'unnamed'}, {len(self._bodies)} functions>"
+
+    @property
+    def engine(self) -> wasmtime.Engine:
+        return self._engine
+
+    @property
+    def name(self) -> str | None:
+        """From the name section, else the file's name, else None."""
+        return self._name
+
+    @property
+    def original(self) -> Module:
+        """The module as it was given, decoded."""
+        return self._instrumented.original
+
+    @property
+    def bytecode(self) -> bytes:
+        """The module's bytes, as they were given."""
+        return self.original.data
+
+    # ── functions ──────────────────────────────────────────────────────────────────────────────
+
+    def function_name(self, function: int) -> str:
+        """What to call a function: name section, else export, else import, else ``func[12]``."""
+        return function_label(self.original, function)
+
+    def functions_named(self, name: str) -> list[int]:
+        """Indices of the defined functions with this name (name section or export)."""
+        if self._by_name is None:
+            table: dict[str, list[int]] = {}
+            for index, known in self.original.names.functions.items():
+                table.setdefault(known, []).append(index)
+            for export in self.original.exports:
+                if export.kind is ExternKind.FUNCTION and export.index not in table.get(export.name, ()):
+                    table.setdefault(export.name, []).append(export.index)
+            self._by_name = table
+        return [index for index in self._by_name.get(name, ()) if self.is_defined(index)]
+
+    def is_defined(self, function: int) -> bool:
+        """Whether there is a function of this index with a body (imports have none)."""
+        functions = self.original.functions
+        return 0 <= function < len(functions) and functions[function].body is not None
+
+    def function_at(self, offset: int) -> int | None:
+        """The function whose body contains this module offset, or None."""
+        position = bisect_right(self._bodies, offset, key=lambda body: body[0]) - 1
+        if position < 0 or offset >= self._bodies[position][1]:
+            return None
+        return self._bodies[position][2]
+
+    def plan(self, function: int) -> FunctionPlan:
+        """How a defined function was instrumented.
+
+        :raises NotFoundError: there is no such function, or it is an import.
+        """
+        if not self.is_defined(function):
+            raise NotFoundError(f"function {function} has no body in this module")
+        plan = self._instrumented.plans[function]
+        assert plan is not None
+        return plan
+
+    def offsets(self, function: int) -> Any:
+        """The module offset of each instruction of a function's body, in order."""
+        return self.plan(function).offsets
+
+    def module_offset(self, function: int, resume_point: int) -> ModuleOffset:
+        """Where the instruction at a resume point lies in the original file."""
+        return ModuleOffset(self.plan(function).offsets[resume_point])
+
+    def origin(self, frames: Sequence[capi.RawFrame]) -> Place | None:
+        """Where Wasmtime's innermost frame is in the original; None if it is no code of this module."""
+        if not frames or frames[0].module_offset is None:
+            return None
+        place = self._instrumented.code_map.to_original(InstrumentedOffset(frames[0].module_offset))
+        return place if place is not None and place.function == frames[0].func_index else None
+
+    # ── slow twins ─────────────────────────────────────────────────────────────────────────────
+
+    async def slow_twin(self, function: int) -> tuple[wasmtime.Module, str]:
+        """The compiled companion that holds a function's slow twin, and its export's name.
+
+        Made at the first call, off the trio thread, and kept.  Cancelled: nothing is kept.
+        Two tasks that ask at the same time may both make it; either is as good.
+        """
+        known = self._slow.get(function)
+        if known is not None:
+            await trio.lowlevel.checkpoint()
+            return known
+
+        def work(tick: Callable[[], None]) -> tuple[wasmtime.Module, str]:
+            companion: Companion = slow_twin(self._instrumented, [function], tick=tick)
+            return capi.compile(self._engine, companion.wasm), companion.entries[function]
+
+        made = await compute(work)
+        self._slow[function] = made
+        return made
+
+    def has_slow_twin(self, function: int) -> bool:
+        """Whether :meth:`slow_twin` will answer without working."""
+        return function in self._slow
+
+
+def read_source(source: Source) -> tuple[bytes, str | None]:
+    """Wasm bytes and the file's name, if it came from one; blocks while reading the file.
+
+    :raises OSError: a path can't be read.
+    :raises ModuleError: wat text doesn't parse; the message has line and column.
+    """
+    name = None
+    if isinstance(source, Path) or (isinstance(source, str) and not _looks_like_text(source)):
+        path = Path(source)
+        name = path.stem
+        source = path.read_bytes()
+    if isinstance(source, str):
+        return bytes(wasmtime.wat2wasm(source)), name
+    data = bytes(source)
+    if data.startswith(b"\0asm"):
+        return data, name
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data, name  # neither: the engine's validation says what is wrong with it
+    return (bytes(wasmtime.wat2wasm(text)), name) if _looks_like_text(text) else (data, name)
+
+
+def _looks_like_text(source: str) -> bool:
+    return source.lstrip().startswith(("(", ";;"))
+
+
+async def load_module(
+    engine: wasmtime.Engine, source: Source, *, name: str | None = None
+) -> GuestModule:
+    """Read, validate, rewrite and compile a module; all off the trio thread; a checkpoint.
+
+    :param source: wasm bytes, wat text (``str`` or bytes that begin with ``(`` or ``;;``), or a
+        path to a file with either (``Path``, or any other ``str``).
+    :raises wasmtime.WasmtimeError: the engine refuses the module.
+    :raises ModuleError: it is valid, but uses something that can't be made debuggable; the
+        message has feature, offset and function.
+    :raises EngineConfigError: the engine lacks a switch that the rewritten module needs.
+
+    Cancelled: the caller goes on at once; the thread ends soon after (a compilation under way
+    runs to its end, its result is dropped).
+    """
+
+    def work(tick: Callable[[], None]) -> GuestModule:
+        capi.probe_engine(engine)
+        data, stem = read_source(source)
+        # The engine's own validator decides what is valid; the decoder may then rely on it.
+        capi.validate(engine, data)
+        original = decode_module(data)
+        tick()
+        instrumented = instrument(original, tick=tick)
+        compiled = capi.compile(engine, instrumented.wasm)
+        return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)
+
+    return await compute(work)
+
+

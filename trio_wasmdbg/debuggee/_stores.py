@@ -1,0 +1,67 @@
+"""What a store keeps for the debugger, longer than any one debuggee.
+
+One shadow stack pointer for all instrumented instances of the store, so that frames of different
+instances order by address; the id of the instance that is current; and the list of instances.
+It hangs on the user's ``wasmtime.Store`` object, so it lives exactly as long.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import wasmtime
+
+from .. import capi
+from ..errors import InternalError
+from ..instrument import STACK_SIZE
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._host import HostFunction
+    from ._instances import GuestInstance
+
+__all__ = ["StoreState", "store_state"]
+
+_ATTRIBUTE = "_trio_wasmdbg_state"
+
+
+class StoreState:
+    """The debugger's side of one ``wasmtime.Store``; satisfies ``engine.StackReader``."""
+
+    def __init__(self, store: wasmtime.Store) -> None:
+        # No reference to the store itself: it owns this object.
+        self.sp = capi.I32Global(store, capi.new_global(store, "i32", True, STACK_SIZE))
+        self.current = capi.I32Global(store, capi.new_global(store, "i32", True, 0))
+        self.instances: list[GuestInstance] = []
+        self.host_functions: dict[int, HostFunction] = {}
+        """Kept here and not in the C library's closures, which nothing collects."""
+        self.function_names: weakref.WeakKeyDictionary[wasmtime.Func, str] = weakref.WeakKeyDictionary()
+        """The functions that instrumented instances have handed out."""
+        self.core: Core | None = None
+        """The debuggee that has this store now."""
+
+    def instance(self, instance_id: int) -> GuestInstance:
+        if not 1 <= instance_id <= len(self.instances):
+            raise InternalError(f"no instrumented instance {instance_id} in this store")
+        return self.instances[instance_id - 1]
+
+    # ── engine.StackReader ─────────────────────────────────────────────────────────────────────
+
+    def u32(self, instance: int, address: int) -> int:
+        return self.instance(instance).debug_memory.u32(address)
+
+    def frame_size(self, instance: int, function: int) -> int:
+        return self.instance(instance).module.plan(function).frame.size
+
+    def is_escapable(self, instance: int, function: int) -> bool:
+        return self.instance(instance).module.plan(function).escapable
+
+
+def store_state(store: wasmtime.Store) -> StoreState:
+    """The state of a store, made at first use."""
+    state: StoreState | None = getattr(store, _ATTRIBUTE, None)
+    if state is None:
+        state = StoreState(store)
+        setattr(store, _ATTRIBUTE, state)
+    return state

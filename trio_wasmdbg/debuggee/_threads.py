@@ -1,0 +1,92 @@
+"""Off the trio thread: polling a guest, and pure work such as rewriting.
+
+A guest that computes, or sleeps in WASI, would block the trio loop, so it is polled in a worker
+thread.  ``trio.to_thread.run_sync`` can't be used for that: a poll must not be abandoned (the
+store is in use), yet a cancellation must reach the guest *while* the thread runs.  So the wait is
+our own: its abort function asks the guest to stop at its next check site, and the wait ends when
+the poll has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import outcome
+import trio
+
+__all__ = ["compute", "default_limiter", "poll_in_thread"]
+
+T = TypeVar("T")
+
+_LIMITER: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("trio_wasmdbg guest threads")
+_GUEST_THREADS = 40
+
+
+def default_limiter() -> trio.CapacityLimiter:
+    """How many guests may run at the same moment in this trio run (40, as trio's own threads).
+
+    It is separate from trio's default thread limiter: guests that spin must not starve the
+    application's other threads.
+    """
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(_GUEST_THREADS)
+        _LIMITER.set(limiter)
+        return limiter
+
+
+async def poll_in_thread(
+    poll: Callable[[], T], on_cancel: Callable[[], None], limiter: trio.CapacityLimiter
+) -> T:
+    """Run *poll* in a worker thread; a checkpoint.
+
+    Cancelled while waiting for a place: *poll* has not run.  Cancelled while it runs: *on_cancel*
+    is called (in the trio thread, once), *poll* runs to its end, and its result is returned: the
+    caller decides, with a checkpoint of its own, whether the cancellation still matters.
+    """
+    # Cancelled here: nothing has been started.
+    async with limiter:
+        task = trio.lowlevel.current_task()
+        token = trio.lowlevel.current_trio_token()
+
+        def finish(result: outcome.Outcome[T]) -> None:
+            trio.lowlevel.reschedule(task, outcome.Value(result))
+
+        def deliver(result: outcome.Outcome[T]) -> None:
+            token.run_sync_soon(finish, result)
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            on_cancel()
+            return trio.lowlevel.Abort.FAILED
+
+        trio.lowlevel.start_thread_soon(poll, deliver, "trio_wasmdbg guest")
+        result: outcome.Outcome[T] = await trio.lowlevel.wait_task_rescheduled(abort)
+    return result.unwrap()
+
+
+class _Abandoned(Exception):
+    """Raised in a worker whose result nobody waits for any more."""
+
+
+async def compute(work: Callable[[Callable[[], None]], T]) -> T:
+    """Run pure *work* in a thread of trio's pool; a checkpoint.
+
+    *work* gets a function to call now and then: it gives the interpreter lock away, so that the
+    trio loop stays responsive while Python code computes, and it ends the work soon after the
+    caller has been cancelled.  Cancelled: the caller goes on at once, the result is dropped.
+    """
+    import time
+
+    abandoned = False
+
+    def tick() -> None:
+        if abandoned:
+            raise _Abandoned
+        time.sleep(0)
+
+    try:
+        return await trio.to_thread.run_sync(work, tick, abandon_on_cancel=True)
+    finally:
+        abandoned = True

@@ -1,0 +1,42 @@
+"""The engine: decides, never waits.
+
+States and events, breakpoints, steps as plans, the walk of the shadow stack, and the verdict of
+each check.  It may import `wasm`, `instrument`, `symbols`, `errors` and `addresses`; never trio,
+ctypes or wasmtime.
+
+Start reading at ``_lifecycle`` (the table of states), then ``_decide``.
+"""
+
+from . import events
+from ._breakpoints import Binding, Breakpoint, BreakpointTable, ModuleView
+from ._decide import Decider, Kind, Reason, Verdict
+from ._frames import RawFrame, StackReader, decode_value, encode_value, walk_frames
+from ._lifecycle import TRANSITIONS, Lifecycle, Signal, State, diagram
+from ._stepping import FramePlace, Places, StepKind, StepPlan, make_plan
+
+__all__ = [
+    "TRANSITIONS",
+    "Binding",
+    "Breakpoint",
+    "BreakpointTable",
+    "Decider",
+    "FramePlace",
+    "Kind",
+    "Lifecycle",
+    "ModuleView",
+    "Places",
+    "RawFrame",
+    "Reason",
+    "Signal",
+    "StackReader",
+    "State",
+    "StepKind",
+    "StepPlan",
+    "Verdict",
+    "decode_value",
+    "events",
+    "diagram",
+    "encode_value",
+    "make_plan",
+    "walk_frames",
+]

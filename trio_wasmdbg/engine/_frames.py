@@ -1,0 +1,111 @@
+"""Walking the shadow stack: from raw memory to frames, innermost first.
+
+The layout is `instrument`'s (see its ``_frames`` module): a frame starts at its lowest address
+with a header of four 32-bit words, and the stack grows down, so the caller's frame begins where
+this one ends.  Frames of several instances share one stack pointer but lie each in its own
+instance's debug memory; a function that can be entered from outside its instance keeps the id of
+the instance that was current before it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Protocol
+
+from attrs import frozen
+
+from ..errors import InternalError
+from ..instrument import MATERIALISED, SLOW
+from ..wasm import F32, F64, I32, I64, V128, ValType
+
+__all__ = ["RawFrame", "StackReader", "decode_value", "encode_value", "walk_frames"]
+
+
+class StackReader(Protocol):
+    """Read access to the debug memories of a store's instances."""
+
+    def u32(self, instance: int, address: int) -> int: ...
+    def frame_size(self, instance: int, function: int) -> int:
+        """Size of a function's frame in bytes; raises InternalError for a function unknown."""
+    def is_escapable(self, instance: int, function: int) -> bool: ...
+
+
+@frozen
+class RawFrame:
+    """One frame of the shadow stack."""
+
+    instance: int
+    fp: int
+    """The frame's lowest address."""
+    function: int
+    resume_point: int
+    slow: bool
+    """Run by the slow twin: all of its locals and operands are in memory, always."""
+    materialised: bool
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first address after it: where the caller's frame begins."""
+        return self.fp + self.size
+
+
+def walk_frames(reader: StackReader, instance: int, sp: int, base: int) -> Iterator[RawFrame]:
+    """The frames from *sp* up to *base* (where the activation began), innermost first."""
+    while sp < base:
+        head, position = reader.u32(instance, sp), reader.u32(instance, sp + 4)
+        function = head & ~SLOW
+        size = reader.frame_size(instance, function)
+        if size <= 0:
+            raise InternalError(f"shadow frame of size {size} at {sp:#x} in instance {instance}")
+        yield RawFrame(
+            instance,
+            sp,
+            function,
+            position & ~MATERIALISED,
+            bool(head & SLOW),
+            bool(position & MATERIALISED),
+            size,
+        )
+        if reader.is_escapable(instance, function):
+            instance = reader.u32(instance, sp + 8)
+        sp += size
+    if sp != base:
+        raise InternalError(f"the shadow stack ends at {sp:#x}, not at its base {base:#x}")
+
+
+_FORMATS = {I32: "<i", I64: "<q", F32: "<f", F64: "<d"}
+
+
+def decode_value(valtype: ValType, raw: bytes) -> object:
+    """A number or vector from its slot: signed ints, floats, 16 bytes for ``v128``."""
+    if valtype is V128 or valtype == V128:
+        return bytes(raw[:16])
+    form = _FORMATS[valtype]
+    return struct.unpack_from(form, raw)[0]
+
+
+def encode_value(valtype: ValType, value: object) -> bytes:
+    """The inverse of :func:`decode_value`; also takes unsigned ints that fit the width.
+
+    :raises TypeError, ValueError: *value* is not one of this type.
+    """
+    if valtype == V128:
+        if isinstance(value, int):
+            return (value & (1 << 128) - 1).to_bytes(16, "little")
+        if isinstance(value, bytes | bytearray) and len(value) == 16:
+            return bytes(value)
+        raise TypeError("a v128 is written as 16 bytes or an int")
+    if valtype in (I32, I64):
+        if not isinstance(value, int):
+            raise TypeError(f"an {valtype} is written as an int, not {type(value).__name__}")
+        bits = 32 if valtype == I32 else 64
+        if not -(1 << bits - 1) <= value < 1 << bits:
+            raise ValueError(f"{value} does not fit an {valtype}")
+        return (value & (1 << bits) - 1).to_bytes(bits // 8, "little")
+    if valtype in (F32, F64):
+        if not isinstance(value, int | float):
+            raise TypeError(f"an {valtype} is written as a float, not {type(value).__name__}")
+        return struct.pack(_FORMATS[valtype], value)
+    raise TypeError(f"{valtype} is not a number")

@@ -1,0 +1,137 @@
+"""Events: what comes out of a debuggee, one record for each kind of pause and one for the end.
+
+Frames and instances appear here only by the small protocols they satisfy, so that this layer
+stays free of Wasmtime and trio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from ..addresses import ModuleOffset
+from ._breakpoints import Breakpoint as BreakpointHandle
+
+__all__ = [
+    "Breakpoint",
+    "Event",
+    "ExceptionThrown",
+    "Finished",
+    "FrameView",
+    "HostcallError",
+    "Interrupted",
+    "Location",
+    "Paused",
+    "Step",
+    "Trap",
+]
+
+
+class FrameView(Protocol):
+    """What an event promises about its innermost frame (``debuggee.Frame`` is the real one)."""
+
+    @property
+    def function_index(self) -> int: ...
+    @property
+    def function_name(self) -> str: ...
+    @property
+    def module_offset(self) -> ModuleOffset | None: ...
+    @property
+    def locals(self) -> Sequence[Any]: ...
+    @property
+    def operand_stack(self) -> Sequence[Any]: ...
+    @property
+    def parent(self) -> Any: ...
+    @property
+    def exact(self) -> bool: ...
+
+
+@frozen
+class Location:
+    """A place in a guest's code."""
+
+    function_index: int
+    """In the module's function index space, imports first."""
+    function_name: str
+    """From the name section, else the export's or import's name, else ``func[12]``."""
+    module_offset: ModuleOffset
+    """File offset of the instruction that comes next, in the original module."""
+    module_name: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.function_name} at {self.module_offset:#x}"
+
+
+@frozen
+class Paused:
+    """What all pauses have in common."""
+
+    location: Location | None
+    """None where no guest code is on the stack (an interrupt of a debuggee not yet started)."""
+    frame: Any = field(repr=False, eq=False)
+    """The innermost frame (:class:`trio_wasmdbg.Frame`); it expires at the next resume."""
+
+
+@frozen
+class Breakpoint(Paused):
+    """One or more breakpoints stand at the instruction that comes next."""
+
+    breakpoints: tuple[BreakpointHandle, ...] = ()
+
+
+@frozen
+class Step(Paused):
+    """A step has ended, or single-step mode is on and one instruction has been executed."""
+
+
+@frozen
+class Interrupted(Paused):
+    """:meth:`Debuggee.interrupt` was called and the guest has reached a check site."""
+
+
+@frozen
+class Trap(Paused):
+    """The guest traps.
+
+    With ``live`` the instruction has not been executed yet: its operands are on the operand stack
+    and may be changed.  Otherwise Wasmtime has unwound the guest already and the frames are read
+    from the shadow stack, which outlives it: callers' locals are exact, the innermost frame's are
+    as its ``exact`` says.
+    """
+
+    code: str | None = None
+    """Wasmtime's name of the trap code (``"integer_division_by_zero"``), None if it has none."""
+    message: str = ""
+    live: bool = False
+
+
+@frozen
+class ExceptionThrown(Paused):
+    """A WebAssembly exception is about to be thrown."""
+
+    tag: Any = None
+    payload: tuple[Any, ...] = ()
+
+
+@frozen
+class HostcallError(Paused):
+    """A host function raised.  With ``live`` the guest has not been unwound yet."""
+
+    error: BaseException | None = None
+    host_function: str = ""
+    live: bool = False
+
+
+@frozen
+class Finished:
+    """The body has ended: with a result, or with an error (and the exit code, if it has one)."""
+
+    result: Any = None
+    error: BaseException | None = None
+    exit_code: int | None = None
+    """Set where the guest ended itself by WASI's ``proc_exit``."""
+
+
+Event: TypeAlias = Breakpoint | Step | Interrupted | Trap | ExceptionThrown | HostcallError | Finished
