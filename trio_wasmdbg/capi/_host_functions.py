@@ -39,9 +39,9 @@ __all__ = ["Hook", "Pending", "define_async", "define_hook"]
 # wasmtime_async_continuation_t: callback, environment, finalizer.  The finalizer stays NULL: what
 # there is to free, the future's owner frees.
 _set_continuation = Struct("<QQQ").pack_into
-# Three i32 values of 32 bytes each; and one, kind and value.
+# Three i32 values of 32 bytes each; and one: kind (0 is i32) and value.
 _hook_arguments = Struct("<8xI28xI28xI").unpack_from
-_set_i32 = Struct("<Qi").pack_into
+_set_u32 = Struct("<QI").pack_into
 _set_pointer = Struct("<Q").pack_into
 
 _READY: Final = lib.ready_function
@@ -165,13 +165,16 @@ class Hook:
         """Give the answer for which the innermost call of the store waits; takes effect at the next poll.
 
         :param value: i32, signed or unsigned.
+        :raises ValueError: no i32; the call still waits.
         :raises InternalError: the innermost call does not wait for this hook.
         """
         live = self._handle._live
         future = live[-1] if live else None
         if future is None or future.waiting is not self:
             raise InternalError(f"{self!r} is not what the innermost call waits for")
-        _set_i32(MEMORY, future._results_address, 0, value - 0x1_0000_0000 if value > 0x7FFF_FFFF else value)
+        if not -0x8000_0000 <= value <= 0xFFFF_FFFF:
+            raise ValueError(f"{value} does not fit into i32")
+        _set_u32(MEMORY, future._results_address, 0, value & 0xFFFF_FFFF)
         future.waiting = None
         future._cell[0] = 1
 
@@ -208,7 +211,9 @@ def define_hook(
         try:
             answer = on_hook(*_hook_arguments(MEMORY, arguments))
             if answer is not None:
-                _set_i32(MEMORY, results, 0, answer - 0x1_0000_0000 if answer > 0x7FFF_FFFF else answer)
+                if not -0x8000_0000 <= answer <= 0xFFFF_FFFF:
+                    raise ValueError(f"the hook's answer {answer} does not fit into i32")
+                _set_u32(MEMORY, results, 0, answer & 0xFFFF_FFFF)
                 _set_continuation(MEMORY, continuation, _READY, _DONE_ADDRESS, 0)
                 return
         except BaseException as exc:
