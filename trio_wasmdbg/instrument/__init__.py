@@ -1,0 +1,63 @@
+"""Twin code: making a guest debuggable by rewriting its bytecode.
+
+What this layer is: from a decoded module to a rewritten one whose functions can be stopped, looked at,
+changed and resumed (:func:`instrument`), the companions that take over where somebody looks
+(:func:`slow_twin`), and the map of where everything is (:class:`FunctionPlan`, :class:`FrameLayout`,
+:class:`Layout`, :class:`CodeMap`).
+
+Theory of operation
+-------------------
+
+Every function exists twice.  The *fast twin* is the original with a shadow frame pushed at entry, and
+with *check sites* at entry, loop headers and after calls: one byte is loaded and tested.  When it is
+set, the function writes what it knows into its frame and leaves for good, by a tail call of
+``slots[function](frame, resume point)``.  In the slot there is the *slow twin*, a memory machine that
+keeps every local and every operand in the frame and can be entered before any instruction; it asks the
+host wherever a stop byte is set.  A slot starts out with a *stub*, which asks the host at once: that
+is how the host learns that a slow twin is needed, and why nothing is compiled before.  The next call of
+the function is fast again.
+
+Because a fast twin stores its dirty locals and its waiting operands before each call, the frames of all
+callers are exact at any stop; because it leaves for the slow twin before a division traps, and where
+there is an ``unreachable``, these traps find everything in place as well.
+
+The host's side of the bargain is one function, the hook: (kind, frame pointer, resume point) to 0
+(go on) or to a resume point plus 1 (go on there).  It may block for as long as it likes, and may
+meanwhile read and write frames, set slots, and arm bytes.
+
+What it may import: the standard library, attrs, ``trio_wasmdbg.wasm``, ``.addresses`` and ``.errors``.
+
+Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_fast_twin.py``,
+``_slow_twin.py``, then ``_rewrite.py``.
+"""
+
+from ._code_map import CodeMap, Place
+from ._companion import Companion, slow_twin
+from ._frames import HEADER_SIZE, INSTANCE_OFFSET, MATERIALISED, RESUME_OFFSET, SLOW, FrameLayout
+from ._layout import HOOK_SLOT, KIND_SITE, KIND_STOP, KIND_TRAP, STACK_SIZE, Layout, Reserved
+from ._plans import FunctionPlan, Instrumented, Site
+from ._rewrite import instrument
+
+__all__ = [
+    "HEADER_SIZE",
+    "HOOK_SLOT",
+    "INSTANCE_OFFSET",
+    "KIND_SITE",
+    "KIND_STOP",
+    "KIND_TRAP",
+    "MATERIALISED",
+    "RESUME_OFFSET",
+    "SLOW",
+    "STACK_SIZE",
+    "CodeMap",
+    "Companion",
+    "FrameLayout",
+    "FunctionPlan",
+    "Instrumented",
+    "Layout",
+    "Place",
+    "Reserved",
+    "Site",
+    "instrument",
+    "slow_twin",
+]

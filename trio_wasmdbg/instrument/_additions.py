@@ -1,0 +1,234 @@
+"""What is appended to a module's index spaces, and the code that reaches a shadow frame.
+
+Nothing of the original module changes its index but the globals: two imported ones come before
+them.  Types, tables, the debug memory and helper functions are appended, most of them when they
+are first asked for, so that a module that has no reference-typed local gets no reference table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import Factory, define, field
+
+from ..wasm import EXNREF, EXTERNREF, FUNCREF, I32, FuncType, Module, ValType, ref_type, sleb33
+from . import _emit as emit
+from ._frames import INSTANCE_OFFSET
+from ._layout import STACK_SIZE
+
+__all__ = [
+    "COLD_PARAMS",
+    "FIRST_GLOBAL",
+    "HOOK_TYPE",
+    "INSTANCE",
+    "REFERENCE_TABLE_SIZE",
+    "SP",
+    "TOP_TYPES",
+    "Additions",
+    "FrameAccess",
+]
+
+SP: Final = 0
+"""Global index of the shadow stack pointer, in rewritten modules and companions."""
+
+INSTANCE: Final = 1
+"""Global index of the current instance's id."""
+
+FIRST_GLOBAL: Final = 2
+"""What a global index of the original module is raised by."""
+
+COLD_PARAMS: Final = (I32, I32)
+"""Parameters of everything in a function slot: frame pointer, resume point."""
+
+HOOK_TYPE: Final = FuncType((I32, I32, I32), (I32,))
+"""Type of the hook: (kind, frame pointer, resume point) to 0 or a resume point plus 1."""
+
+REFERENCE_TABLE_SIZE: Final = STACK_SIZE // 8
+"""Elements of a table of references: one for each 8 bytes of the shadow stack."""
+
+ANYREF = ref_type(True, -18)
+_HEAP_NAMES = {-16: "func", -13: "func", -17: "extern", -14: "extern", -23: "exn", -12: "exn"}
+TOP_TYPES: Final = {"func": FUNCREF, "extern": EXTERNREF, "any": ANYREF, "exn": EXNREF}
+
+_LOADS = {
+    0x7F: (b"\x28", 2),
+    0x7E: (b"\x29", 3),
+    0x7D: (b"\x2a", 2),
+    0x7C: (b"\x2b", 3),
+    0x7B: (b"\xfd\x00", 3),
+}
+_STORES = {
+    0x7F: (b"\x36", 2),
+    0x7E: (b"\x37", 3),
+    0x7D: (b"\x38", 2),
+    0x7C: (b"\x39", 3),
+    0x7B: (b"\xfd\x0b", 3),
+}
+
+
+@define
+class Additions:
+    """The appended index spaces of one rewritten module (or of a companion, which shares them)."""
+
+    module: Module
+    types: dict[FuncType, int] = field(factory=dict)
+    reference_tables: dict[str, int] = field(factory=dict)
+    helpers: dict[tuple[str, int, int], int] = field(factory=dict)
+    _stores: dict[tuple[ValType, int], bytes] = Factory(dict)
+    _loads: dict[tuple[ValType, int], bytes] = Factory(dict)
+
+    @property
+    def debug_memory(self) -> int:
+        """Index of the debug memory."""
+        return len(self.module.memories)
+
+    @property
+    def slots_table(self) -> int:
+        """Index of the table that connects the twins."""
+        return len(self.module.tables)
+
+    def type_index(self, type: FuncType) -> int:
+        """Index of an appended function type."""
+        return self.types.setdefault(type, len(self.module.types) + len(self.types))
+
+    def cold_type(self, results: tuple[ValType, ...]) -> int:
+        """Index of the type that slow twins, stubs and exits have for these results."""
+        return self.type_index(FuncType(COLD_PARAMS, results))
+
+    def block_type(self, results: tuple[ValType, ...]) -> bytes:
+        """A block type without parameters."""
+        if not results:
+            return b"\x40"
+        if len(results) == 1:
+            return results[0].encode()
+        return sleb33(self.type_index(FuncType((), results)))
+
+    def helper(self, name: str, first: int, second: int = 0) -> int:
+        """Number of the helper function that executes the instruction *name* with these immediates."""
+        return self.helpers.setdefault((name, first, second), len(self.helpers))
+
+    # ── references ─────────────────────────────────────────────────────────────────────────────
+
+    def reference_kind(self, type: ValType) -> str:
+        """The hierarchy of a reference type: ``"func"``, ``"extern"``, ``"any"`` or ``"exn"``."""
+        heap = type.heap
+        assert heap is not None
+        if heap < 0:
+            return _HEAP_NAMES.get(heap, "any")
+        return "func" if isinstance(self.module.types[heap], FuncType) else "any"
+
+    def reference_table(self, type: ValType) -> int:
+        """Index of the table that holds references of this type."""
+        kind = self.reference_kind(type)
+        return self.reference_tables.setdefault(kind, self.slots_table + 1 + len(self.reference_tables))
+
+    def null_of(self, type: ValType) -> bytes:
+        """``ref.null`` of this type's hierarchy."""
+        return emit.ref_null(TOP_TYPES[self.reference_kind(type)].code)
+
+    def _cast(self, type: ValType) -> bytes:
+        """From the type of the reference table to *type*; it can't fail but for an unset non-nullable local."""
+        top = TOP_TYPES[self.reference_kind(type)]
+        if type == top:
+            return b""
+        heap = type.heap
+        assert heap is not None
+        if heap == top.heap:
+            return b"\xd4"  # ref.as_non_null
+        return (b"\xfb\x17" if type.nullable else b"\xfb\x16") + sleb33(heap)
+
+    # ── frames ─────────────────────────────────────────────────────────────────────────────────
+
+    def memory_access(self, opcode: int, offset: int, align: int = 0) -> bytes:
+        """A load or store of the debug memory."""
+        return bytes((opcode,)) + emit.memarg(align, self.debug_memory, offset)
+
+    def store(self, type: ValType, offset: int) -> bytes:
+        """What stores a value (the address, from :class:`FrameAccess`, lies below it)."""
+        code = self._stores.get((type, offset))
+        if code is None:
+            if type.is_ref:
+                code = emit.table_set(self.reference_table(type))
+            else:
+                opcode, align = _STORES[type.code]
+                code = opcode + emit.memarg(align, self.debug_memory, offset)
+            self._stores[type, offset] = code
+        return code
+
+    def load(self, type: ValType, offset: int) -> bytes:
+        """What replaces an address by the value stored there."""
+        code = self._loads.get((type, offset))
+        if code is None:
+            if type.is_ref:
+                code = emit.table_get(self.reference_table(type)) + self._cast(type)
+            else:
+                opcode, align = _LOADS[type.code]
+                code = opcode + emit.memarg(align, self.debug_memory, offset)
+            self._loads[type, offset] = code
+        return code
+
+
+class FrameAccess:
+    """Code that reads and writes slots of the frame whose address is in one local."""
+
+    def __init__(self, additions: Additions, fp: int) -> None:
+        self._additions = additions
+        self.fp: Final = emit.local_get(fp)
+        """``local.get`` of the frame pointer."""
+
+    def address(self, type: ValType, offset: int) -> bytes:
+        """What must lie below a value that is to be stored, or to be loaded from."""
+        if type.is_ref:
+            return b"".join([self.fp, emit.i32_const(3), b"\x76", emit.i32_const(offset >> 3), emit.I32_ADD])
+        return self.fp
+
+    def load(self, type: ValType, offset: int) -> bytes:
+        """Pushes the slot's value."""
+        return self.address(type, offset) + self._additions.load(type, offset)
+
+    def store_local(self, type: ValType, offset: int, local: int) -> bytes:
+        """Stores a local of the running function."""
+        return b"".join(
+            [self.address(type, offset), emit.local_get(local), self._additions.store(type, offset)]
+        )
+
+    def store_null(self, type: ValType, offset: int) -> bytes:
+        """Stores a null reference."""
+        additions = self._additions
+        return b"".join([self.address(type, offset), additions.null_of(type), additions.store(type, offset)])
+
+    def store_i32(self, offset: int, value: bytes) -> bytes:
+        """Stores the u32 that *value* pushes."""
+        return b"".join([self.fp, value, self._additions.memory_access(0x36, offset, 2)])
+
+    def load_i32(self, offset: int) -> bytes:
+        """Pushes the u32 at *offset*."""
+        return self.fp + self._additions.memory_access(0x28, offset, 2)
+
+    def zero(self, offset: int, size: int) -> bytes:
+        """Fills part of the frame with zeros (numeric slots)."""
+        if size <= 16:
+            store = b"\x42\x00"
+            return b"".join(
+                [
+                    self.fp + store + self._additions.memory_access(0x37, at, 3)
+                    for at in range(offset, offset + size, 8)
+                ]
+            )
+        return b"".join(
+            [
+                self.fp,
+                emit.i32_const(offset),
+                emit.I32_ADD,
+                emit.i32_const(0),
+                emit.i32_const(size),
+                emit.memory_fill(self._additions.debug_memory),
+            ]
+        )
+
+    def pop(self, size: int, escapable: bool) -> bytes:
+        """Takes the frame off the shadow stack."""
+        code = self.fp + emit.i32_const(size) + emit.I32_ADD + emit.global_set(SP)
+        if escapable:
+            code += self.load_i32(INSTANCE_OFFSET) + emit.global_set(INSTANCE)
+        return code

@@ -1,0 +1,131 @@
+"""Companion modules: slow twins of some functions, made when they are needed.
+
+A companion is instantiated in the store of its main instance, imports everything that it works on
+from there, and exports one function for each slow twin, to be put into that function's slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import frozen
+
+from ..wasm import (
+    FUNCREF,
+    I32,
+    MAGIC,
+    ExternKind,
+    FuncType,
+    Limits,
+    SectionId,
+    TableType,
+    name,
+    section,
+    table_type,
+    uleb,
+    vector,
+)
+from . import _emit as emit
+from ._additions import FrameAccess
+from ._frames import RESUME_OFFSET
+from ._imports import CompanionImports
+from ._layout import KIND_STOP, KIND_TRAP
+from ._plans import Instrumented, no_tick
+from ._sections import body, type_section
+from ._slow_twin import SlowTwinBuilder
+
+__all__ = ["Companion", "slow_twin"]
+
+
+@frozen
+class Companion:
+    """A module of slow twins.
+
+    :ivar wasm: its bytes.  It imports the reserved exports of the main instance, and ``sp``, ``instance`` and
+        ``hook``, all from the module named by the prefix.
+    :ivar entries: by function index, the export to be put into the function's slot.
+    """
+
+    wasm: bytes
+    entries: dict[int, str]
+
+
+def slow_twin(
+    instrumented: Instrumented, indices: Sequence[int], tick: Callable[[], None] = no_tick
+) -> Companion:
+    """One companion with the slow twins of these functions.
+
+    :param indices: function indices, of defined functions.
+    :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
+    :raises LookupError: a function is imported, or does not exist.
+    """
+    plans = [instrumented.plan(index) for index in dict.fromkeys(indices)]
+    imports = CompanionImports(instrumented)
+    for plan in plans:
+        imports.scan(plan)
+        tick()
+    imports.finish()
+    additions = imports.additions
+    stop = imports.function_count
+    trap, first = stop + 1, stop + 2
+    asks = FuncType((I32, I32), (I32,))
+    functions = [uleb(additions.type_index(asks))] * 2
+    bodies = [_ask(imports, KIND_STOP), _ask(imports, KIND_TRAP)]
+    chunks: list[int] = []
+    exports: list[bytes] = []
+    entries: dict[int, str] = {}
+    for plan in plans:
+        builder = SlowTwinBuilder(
+            plan, imports, first=first, stop=stop, trap=trap, first_chunk=len(chunks), tick=tick
+        )
+        made = builder.build()
+        cold = uleb(additions.cold_type(instrumented.original.functions[plan.index].type.results))
+        functions += [cold] * len(made)
+        bodies += made
+        if len(made) > 2:
+            chunks += range(first + 1, first + len(made))
+        entries[plan.index] = f"s{plan.index}"
+        exports.append(name(entries[plan.index]) + bytes((ExternKind.FUNCTION,)) + uleb(first))
+        first += len(made)
+        tick()
+    import_payload = imports.encode()
+    parts = [
+        MAGIC,
+        section(SectionId.TYPE, type_section(additions)),
+        section(SectionId.IMPORT, import_payload),
+        section(SectionId.FUNCTION, vector(functions)),
+    ]
+    if chunks:
+        limits = Limits(len(chunks), len(chunks))
+        parts.append(section(SectionId.TABLE, vector([table_type(TableType(FUNCREF, limits))])))
+    parts.append(section(SectionId.EXPORT, vector(exports)))
+    if chunks:
+        segment = b"".join(
+            [
+                b"\x02",
+                uleb(imports.chunk_table),
+                emit.i32_const(0),
+                emit.END,
+                b"\x00",
+                vector(map(uleb, chunks)),
+            ]
+        )
+        parts.append(section(SectionId.ELEMENT, vector([segment])))
+    parts.append(section(SectionId.CODE, vector(map(body, bodies))))
+    return Companion(b"".join(parts), entries)
+
+
+def _ask(imports: CompanionImports, kind: int) -> bytes:
+    """The function (frame pointer, resume point) that stores the resume point and asks the host."""
+    access = FrameAccess(imports.additions, 0)
+    return b"".join(
+        [
+            emit.local_groups([]),
+            access.store_i32(RESUME_OFFSET, emit.local_get(1)),
+            emit.i32_const(kind),
+            emit.local_get(0),
+            emit.local_get(1),
+            emit.call(0),
+            emit.END,
+        ]
+    )

@@ -1,0 +1,153 @@
+"""The few instructions that the rewriter adds, as byte strings.
+
+Only what both twins share is here; each function returns the encoding of one instruction.
+Spec: "Binary Format, Instructions".
+"""
+
+from __future__ import annotations
+
+from ..wasm import ValType, sleb32, uleb
+
+__all__ = [
+    "BLOCK_EMPTY",
+    "DROP",
+    "ELSE",
+    "END",
+    "I32_ADD",
+    "I32_AND",
+    "I32_EQZ",
+    "I32_SUB",
+    "IF_EMPTY",
+    "LOOP_EMPTY",
+    "RETURN",
+    "UNREACHABLE",
+    "br",
+    "br_if",
+    "br_table",
+    "call",
+    "call_indirect",
+    "global_get",
+    "global_set",
+    "i32_const",
+    "local_get",
+    "local_groups",
+    "local_set",
+    "local_tee",
+    "memarg",
+    "memory_fill",
+    "ref_null",
+    "return_call",
+    "return_call_indirect",
+    "table_get",
+    "table_set",
+]
+
+UNREACHABLE = b"\x00"
+BLOCK_EMPTY = b"\x02\x40"
+LOOP_EMPTY = b"\x03\x40"
+IF_EMPTY = b"\x04\x40"
+ELSE = b"\x05"
+END = b"\x0b"
+RETURN = b"\x0f"
+DROP = b"\x1a"
+I32_EQZ = b"\x45"
+I32_ADD = b"\x6a"
+I32_SUB = b"\x6b"
+I32_AND = b"\x71"
+
+
+def i32_const(n: int) -> bytes:
+    """``i32.const n``, *n* signed or unsigned."""
+    return b"\x41" + sleb32(n)
+
+
+def local_get(index: int) -> bytes:
+    """``local.get``."""
+    return b"\x20" + uleb(index)
+
+
+def local_set(index: int) -> bytes:
+    """``local.set``."""
+    return b"\x21" + uleb(index)
+
+
+def local_tee(index: int) -> bytes:
+    """``local.tee``."""
+    return b"\x22" + uleb(index)
+
+
+def global_get(index: int) -> bytes:
+    """``global.get``."""
+    return b"\x23" + uleb(index)
+
+
+def global_set(index: int) -> bytes:
+    """``global.set``."""
+    return b"\x24" + uleb(index)
+
+
+def table_get(table: int) -> bytes:
+    """``table.get``."""
+    return b"\x25" + uleb(table)
+
+
+def table_set(table: int) -> bytes:
+    """``table.set``."""
+    return b"\x26" + uleb(table)
+
+
+def br(depth: int) -> bytes:
+    """``br``."""
+    return b"\x0c" + uleb(depth)
+
+
+def br_if(depth: int) -> bytes:
+    """``br_if``."""
+    return b"\x0d" + uleb(depth)
+
+
+def br_table(depths: list[int], default: int) -> bytes:
+    """``br_table``."""
+    return b"".join([b"\x0e", uleb(len(depths)), *map(uleb, depths), uleb(default)])
+
+
+def call(function: int) -> bytes:
+    """``call``."""
+    return b"\x10" + uleb(function)
+
+
+def call_indirect(type_index: int, table: int) -> bytes:
+    """``call_indirect``."""
+    return b"\x11" + uleb(type_index) + uleb(table)
+
+
+def return_call(function: int) -> bytes:
+    """``return_call`` (tail call proposal, part of 3.0)."""
+    return b"\x12" + uleb(function)
+
+
+def return_call_indirect(type_index: int, table: int) -> bytes:
+    """``return_call_indirect`` (tail call proposal, part of 3.0)."""
+    return b"\x13" + uleb(type_index) + uleb(table)
+
+
+def ref_null(heap_byte: int) -> bytes:
+    """``ref.null`` of an abstract heap type given by its byte."""
+    return bytes((0xD0, heap_byte))
+
+
+def memory_fill(memory: int) -> bytes:
+    """``memory.fill``."""
+    return b"\xfc\x0b" + uleb(memory)
+
+
+def memarg(align: int, memory: int, offset: int) -> bytes:
+    """A memory immediate; *align* is the logarithm (multi-memory: bit 6 says that an index follows)."""
+    if memory:
+        return bytes((align | 0x40,)) + uleb(memory) + uleb(offset)
+    return bytes((align,)) + uleb(offset)
+
+
+def local_groups(groups: list[tuple[int, ValType]]) -> bytes:
+    """The vector of local declarations that a body starts with."""
+    return b"".join([uleb(len(groups)), *(uleb(count) + type.encode() for count, type in groups)])

@@ -1,0 +1,146 @@
+"""What a companion module imports from its main instance, in which order.
+
+Memories and tables are imported all and in order, so that instructions keep their immediates; of
+functions and globals only those that the slow twins need.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from ..wasm import (
+    FUNCREF,
+    I32,
+    ExternKind,
+    FuncType,
+    GlobalType,
+    Imm,
+    Limits,
+    MemoryType,
+    TableType,
+    global_type,
+    memory_type,
+    name,
+    table_type,
+    uleb,
+    vector,
+)
+from ._additions import FIRST_GLOBAL, HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
+from ._fast_twin import HELPED
+from ._plans import FunctionPlan, Instrumented
+
+__all__ = ["CompanionImports", "helper_type"]
+
+
+def helper_type(additions: Additions, name: str, first: int, second: int) -> FuncType:
+    """The type of a helper function: the operands and results of its instruction."""
+    if name == "ref.func":
+        return FuncType((), (FUNCREF,))
+    if name.endswith(".drop"):
+        return FuncType((), ())
+    module = additions.module
+    where = module.memories[second].type if name == "memory.init" else module.tables[second].type
+    return FuncType((where.address_type, I32, I32), ())
+
+
+@define
+class CompanionImports:
+    """The imports of one companion, collected by :meth:`scan` before any code is made.
+
+    The hook is function 0.
+    """
+
+    owner: Instrumented
+    additions: Additions = field(init=False)
+    _functions: dict[int, int] = field(factory=dict)
+    _helpers: dict[int, int] = field(factory=dict)
+    _globals: dict[int, int] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        main = self.owner.additions
+        self.additions = Additions(
+            main.module, reference_tables=dict(main.reference_tables), helpers=main.helpers
+        )
+
+    @property
+    def function_count(self) -> int:
+        """Number of imported functions."""
+        return 1 + len(self._functions) + len(self._helpers)
+
+    @property
+    def chunk_table(self) -> int:
+        """Index of the companion's own table of chunks."""
+        return self.additions.slots_table + 1 + len(self.additions.reference_tables)
+
+    def function(self, index: int) -> int:
+        """The companion's index of a function of the original."""
+        return self._functions[index]
+
+    def helper(self, name: str, first: int, second: int = 0) -> int:
+        """The companion's index of a helper function."""
+        return self._helpers[self.additions.helpers[name, first, second]]
+
+    def global_(self, index: int) -> int:
+        """The companion's index of a global of the original."""
+        return self._globals[index]
+
+    def scan(self, plan: FunctionPlan) -> None:
+        """Collects what the slow twin of this function will need."""
+        typed = plan.typed()
+        for k, instruction in enumerate(typed.instructions):
+            op, imm = instruction.op, instruction.imm
+            kind = op.imm
+            if kind is Imm.NONE or not typed.reachable[k]:
+                continue
+            if kind is Imm.FUNCTION:
+                if op.name == "ref.func":
+                    self._need_helper("ref.func", imm)
+                else:
+                    self._functions.setdefault(imm, 1 + len(self._functions))
+            elif kind is Imm.GLOBAL:
+                self._globals.setdefault(imm, FIRST_GLOBAL + len(self._globals))
+            elif op.code in HELPED:
+                first, second = imm if isinstance(imm, tuple) else (imm, 0)
+                self._need_helper(HELPED[op.code], first, second)
+
+    def _need_helper(self, name: str, first: int, second: int = 0) -> None:
+        self._helpers[self.additions.helpers[name, first, second]] = -1
+
+    def finish(self) -> None:
+        """Numbers the helpers, which come after the functions."""
+        for place, number in enumerate(sorted(self._helpers)):
+            self._helpers[number] = 1 + len(self._functions) + place
+
+    def encode(self) -> bytes:
+        """The import section's contents."""
+        owner, additions = self.owner, self.additions
+        module, names = owner.original, owner.names
+        entries: list[bytes] = []
+
+        def add(item: str, kind: ExternKind, desc: bytes) -> None:
+            entries.append(b"".join([name(names.prefix), name(item), bytes((kind,)), desc]))
+
+        add(names.hook, ExternKind.FUNCTION, uleb(additions.type_index(HOOK_TYPE)))
+        for index in self._functions:
+            add(names.function(index), ExternKind.FUNCTION, uleb(module.functions[index].type_index))
+        keys = {number: key for key, number in additions.helpers.items()}
+        for number in sorted(self._helpers):
+            type = helper_type(additions, *keys[number])
+            add(names.helper(number), ExternKind.FUNCTION, uleb(additions.type_index(type)))
+        for table in module.tables:
+            add(names.table(table.index), ExternKind.TABLE, table_type(table.type))
+        slots = TableType(FUNCREF, Limits(0))
+        add(names.slots, ExternKind.TABLE, table_type(slots))
+        for kind in additions.reference_tables:
+            references = TableType(TOP_TYPES[kind], Limits(REFERENCE_TABLE_SIZE, REFERENCE_TABLE_SIZE))
+            add(names.references(kind), ExternKind.TABLE, table_type(references))
+        for memory in module.memories:
+            add(names.memory(memory.index), ExternKind.MEMORY, memory_type(memory.type))
+        pages = owner.layout.memory_pages
+        add(names.debug, ExternKind.MEMORY, memory_type(MemoryType(Limits(pages, pages))))
+        number_type = global_type(GlobalType(I32, True))
+        add(names.sp, ExternKind.GLOBAL, number_type)
+        add(names.instance, ExternKind.GLOBAL, number_type)
+        for index in self._globals:
+            add(names.global_(index), ExternKind.GLOBAL, global_type(module.globals[index].type))
+        return vector(entries)

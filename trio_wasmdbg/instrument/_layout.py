@@ -1,0 +1,146 @@
+"""The debug memory's map, and the names under which the added things are reached.
+
+The debug memory is one linear memory appended to the module, of a fixed size (so that its base is a
+constant of the machine code)::
+
+    0 .. stack_size      the shadow stack, growing down
+    instance_id          u32, written by the host after instantiation
+    sites_base ..        one byte for each check site of the fast twins
+    stops_base ..        one byte for each instruction of the module
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ..wasm import Module
+
+__all__ = ["HOOK_SLOT", "KIND_SITE", "KIND_STOP", "KIND_TRAP", "STACK_SIZE", "Layout", "Reserved"]
+
+STACK_SIZE = 8 << 20
+"""Bytes of shadow stack.  About eight times what the machine stack of a guest can hold in frames of
+usual size, so that the machine stack overflows first."""
+
+PAGE = 65536
+
+HOOK_SLOT = 0
+"""Index of the host's hook in the slots table."""
+
+KIND_SITE = 0
+"""First argument of the hook: a fast twin has left at an armed check site, or before a trap."""
+
+KIND_STOP = 1
+"""First argument of the hook: a slow twin has come to an instruction whose stop byte is set."""
+
+KIND_TRAP = 2
+"""First argument of the hook: a slow twin is about to execute an instruction that will trap."""
+
+
+@frozen
+class Layout:
+    """Addresses in the debug memory (all of them bytes), and places in the slots table.
+
+    :ivar stack_size: the shadow stack is ``[0, stack_size)``, and ``sp`` starts at ``stack_size``.
+    :ivar instance_id: address of the u32 that tells this instance from others on the same stack.
+    :ivar sites_base: address of the byte of check site 0; ``sites`` of them.
+    :ivar stops_base: address of the first function's first stop byte; ``stops`` of them.
+    :ivar memory_pages: size of the debug memory in pages of 64 KiB.
+    :ivar hook_slot: index of the hook in the slots table.
+    :ivar first_function_slot: index of the first defined function's slot; the others follow in order.
+    """
+
+    stack_size: int
+    instance_id: int
+    sites_base: int
+    sites: int
+    stops_base: int
+    stops: int
+    memory_pages: int
+    hook_slot: int = HOOK_SLOT
+    first_function_slot: int = HOOK_SLOT + 1
+
+    @classmethod
+    def of(cls, sites: int, stops: int) -> Layout:
+        """The layout for so many check sites and instructions."""
+        stops_base = SITES_BASE + (sites + 15 & ~15)
+        end = stops_base + stops
+        return cls(STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, (end + PAGE - 1) // PAGE)
+
+
+INSTANCE_ID = STACK_SIZE
+SITES_BASE = STACK_SIZE + 64
+
+
+@frozen
+class Reserved:
+    """The names of what was added to a module: its two imports and its extra exports.
+
+    :ivar prefix: the import module's name, and the beginning of each export's name; no name of the
+        original module begins with it.
+    """
+
+    prefix: str
+
+    @classmethod
+    def of(cls, module: Module) -> Reserved:
+        """Names that clash with none of *module*'s."""
+        names = [e.name for e in module.exports] + [i.module for i in module.imports]
+        taken = {name.partition(":")[0] for name in names if name.startswith("trio_wasmdbg")}
+        stem, n = "trio_wasmdbg", 1
+        while stem in taken:
+            n += 1
+            stem = f"trio_wasmdbg{n}"
+        return cls(f"{stem}:")
+
+    @property
+    def sp(self) -> str:
+        """Import (of module ``prefix``): the shadow stack pointer, a mutable ``i32`` global."""
+        return "sp"
+
+    @property
+    def instance(self) -> str:
+        """Import (of module ``prefix``): the current instance's id, a mutable ``i32`` global."""
+        return "instance"
+
+    @property
+    def hook(self) -> str:
+        """Import of companions (of module ``prefix``): the host's hook function."""
+        return "hook"
+
+    @property
+    def debug(self) -> str:
+        """Export: the debug memory."""
+        return f"{self.prefix}debug"
+
+    @property
+    def slots(self) -> str:
+        """Export: the slots table."""
+        return f"{self.prefix}slots"
+
+    def function(self, index: int) -> str:
+        """Export: the fast twin of a function, or an imported function as it is."""
+        return f"{self.prefix}f{index}"
+
+    def table(self, index: int) -> str:
+        """Export: a table of the original index space."""
+        return f"{self.prefix}t{index}"
+
+    def memory(self, index: int) -> str:
+        """Export: a memory of the original index space."""
+        return f"{self.prefix}m{index}"
+
+    def global_(self, index: int) -> str:
+        """Export: a global of the original index space."""
+        return f"{self.prefix}g{index}"
+
+    def tag(self, index: int) -> str:
+        """Export: a tag of the original index space."""
+        return f"{self.prefix}e{index}"
+
+    def helper(self, number: int) -> str:
+        """Export: a helper function."""
+        return f"{self.prefix}h{number}"
+
+    def references(self, kind: str) -> str:
+        """Export: the table that holds the references of the shadow frames; *kind* is ``"func"``, …."""
+        return f"{self.prefix}{kind}refs"

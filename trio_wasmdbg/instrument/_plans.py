@@ -1,0 +1,204 @@
+"""What is remembered of each rewritten function, and of the whole module.
+
+Modules have ten thousand functions and ten million instructions, so a plan keeps compact arrays, and
+works out the rest again when it is asked (only functions that somebody looks at are).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from attrs import define, field
+
+from ..addresses import ModuleOffset
+from ..wasm import Module, TypedBody, ValType, operand_types, type_body
+from ._additions import Additions
+from ._code_map import CodeMap
+from ._fast_twin import FastTwinBuilder
+from ._frames import FrameLayout
+from ._layout import SITES_BASE, Layout, Reserved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["SITE_KINDS", "FunctionPlan", "Instrumented", "Site", "no_tick"]
+
+SITE_KINDS: Final = ("entry", "loop", "after_call")
+
+KEPT: Final = 64
+"""Typed bodies kept by a module (they are large)."""
+
+
+def no_tick() -> None:
+    """The default *tick*."""
+
+
+class Site(NamedTuple):
+    """A check site of a fast twin.
+
+    :ivar id: its number in the module.
+    :ivar address: of its byte in the debug memory; a value other than 0 arms it.
+    :ivar resume_point: where the slow twin goes on.
+    :ivar kind: ``"entry"``, ``"loop"`` or ``"after_call"``.
+    """
+
+    id: int
+    address: int
+    resume_point: int
+    kind: str
+
+
+@define(eq=False)
+class FunctionPlan:
+    """How one function was rewritten.
+
+    :ivar index: function index.
+    :ivar slot: its index in the slots table.
+    :ivar frame: layout of its shadow frames.
+    :ivar escapable: it can be entered from another instance or the host, so its frames save the
+        instance that was current before.
+    :ivar instructions: number of its instructions, which are its resume points.
+    :ivar first_site: id of its first check site.
+    :ivar stop_base: address of the stop byte of resume point 0; that of ``k`` is at ``stop_base + k``.
+    """
+
+    index: int
+    slot: int
+    frame: FrameLayout
+    escapable: bool
+    instructions: int
+    first_site: int
+    stop_base: int
+    _sites: array[int] = field(repr=False)
+    _owner: Instrumented = field(repr=False)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Its check sites, in the order of the code; the first is the function's entry."""
+        first = self.first_site
+        return tuple(
+            Site(id, SITES_BASE + id, packed >> 2, SITE_KINDS[packed & 3])
+            for id, packed in enumerate(self._sites, first)
+        )
+
+    @property
+    def site_addresses(self) -> range:
+        """Addresses of the sites' bytes: they lie together."""
+        base = SITES_BASE + self.first_site
+        return range(base, base + len(self._sites))
+
+    @property
+    def stop_addresses(self) -> range:
+        """Addresses of the stop bytes."""
+        return range(self.stop_base, self.stop_base + self.instructions)
+
+    @property
+    def offsets(self) -> array[int]:
+        """:data:`~trio_wasmdbg.addresses.ModuleOffset` of each instruction, by resume point."""
+        return self._owner._details(self.index).offsets
+
+    def resume_point_at(self, offset: ModuleOffset) -> int | None:
+        """The instruction that covers *offset*; None if it lies outside the function's code."""
+        details = self._owner._details(self.index)
+        offsets = details.offsets
+        if not offsets or not offsets[0] <= offset < details.end:
+            return None
+        return bisect_right(offsets, offset) - 1
+
+    def typed(self) -> TypedBody:
+        """The body with its operand types (kept for a while, else worked out again)."""
+        return self._owner._details(self.index).typed
+
+    def operand_types(self, k: int) -> tuple[ValType, ...]:
+        """Types of the operands in the frame at resume point *k*, bottom first.
+
+        At the final ``end``, these are the results, however control came there.
+        """
+        typed = self.typed()
+        if k == self.instructions - 1:
+            return typed.function.type.results
+        return operand_types(typed.stacks[k])
+
+    def unassigned(self, k: int) -> frozenset[int]:
+        """Locals that a fast frame in the call at *k* does not have: they have never been assigned and are zero."""
+        details = self._owner._details(self.index)
+        mask = details.unassigned().get(k, 0)
+        return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
+
+
+@define(eq=False)
+class _Details:
+    """What is worked out again on demand for one function."""
+
+    typed: TypedBody
+    offsets: array[int]
+    end: int
+    _analyse: Callable[[TypedBody], dict[int, int]]
+    _unassigned: dict[int, int] | None = None
+
+    def unassigned(self) -> dict[int, int]:
+        if self._unassigned is None:
+            self._unassigned = self._analyse(self.typed)
+        return self._unassigned
+
+
+@define(eq=False)
+class Instrumented:
+    """A rewritten module and what is known of it.
+
+    :ivar original: the module as it was.
+    :ivar wasm: the rewritten module's bytes.
+    :ivar plans: by function index; None for imported functions.
+    :ivar layout: places in the debug memory and the slots table.
+    :ivar code_map: from offsets in ``wasm`` to offsets in the original.
+    :ivar names: names of the added imports and exports.
+    :ivar additions: what was appended to the index spaces.
+    """
+
+    original: Module
+    names: Reserved
+    additions: Additions = field(repr=False)
+    wasm: bytes = field(default=b"", repr=False)
+    layout: Layout = field(default=Layout.of(0, 0))
+    plans: list[FunctionPlan | None] = field(factory=list, repr=False)
+    code_map: CodeMap = field(factory=CodeMap, repr=False)
+    _cache: OrderedDict[int, _Details] = field(factory=OrderedDict, repr=False)
+
+    def plan(self, index: int) -> FunctionPlan:
+        """The plan of a defined function.
+
+        :raises LookupError: there is no such function, or it is imported.
+        """
+        plan = self.plans[index] if 0 <= index < len(self.plans) else None
+        if plan is None:
+            raise LookupError(f"no function {index} is defined here")
+        return plan
+
+    def defined(self) -> Iterator[FunctionPlan]:
+        """Plans of all defined functions."""
+        return (plan for plan in self.plans if plan is not None)
+
+    def _details(self, index: int) -> _Details:
+        details = self._cache.get(index)
+        if details is None:
+            typed = type_body(self.original, self.original.functions[index])
+            offsets = array("I", [i.offset for i in typed.instructions])
+            details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse)
+            self._cache[index] = details
+            if len(self._cache) > KEPT:
+                self._cache.popitem(last=False)
+        else:
+            self._cache.move_to_end(index)
+        return details
+
+    def _analyse(self, typed: TypedBody) -> dict[int, int]:
+        plan = self.plan(typed.function.index)
+        builder = FastTwinBuilder(
+            self.original, typed, plan.frame, self.additions,
+            slot=plan.slot, escapable=plan.escapable, first_site=plan.first_site, tick=no_tick,
+        )  # fmt: skip
+        return builder.build().unassigned

@@ -1,0 +1,333 @@
+"""The module level: every function rewritten, and the sections put together again.
+
+Sections come out in the order of the original's; what is not changed is copied as it is.  Nothing
+shifts an index but the two global imports, which come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from ..wasm import (
+    BY_NAME,
+    FUNCREF,
+    I32,
+    MAGIC,
+    ExternKind,
+    Flow,
+    Function,
+    FuncType,
+    GlobalType,
+    Limits,
+    MemoryType,
+    Module,
+    Range,
+    SectionId,
+    TableType,
+    TypedBody,
+    ValType,
+    global_type,
+    memory_type,
+    name,
+    read_expression,
+    section,
+    table_type,
+    type_body,
+    uleb,
+)
+from . import _emit as emit
+from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
+from ._fast_twin import FastTwin, FastTwinBuilder
+from ._frames import RESUME_OFFSET, SLOW, FrameLayout
+from ._imports import helper_type
+from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
+from ._plans import FunctionPlan, Instrumented, no_tick
+from ._sections import appended, body, exports, global_edits, kept_names, type_section
+
+__all__ = ["instrument"]
+
+_REF_FUNC = BY_NAME["ref.func"].code
+
+
+def instrument(module: Module, *, tick: Callable[[], None] = no_tick) -> Instrumented:
+    """Make *module* debuggable: give every function its fast twin.
+
+    :param tick: called about every 2,000 instructions, so that a worker thread may let others run.
+    :raises MalformedModuleError: a body can't be decoded (for a module that the engine accepts: a bug).
+    :raises UnsupportedFeatureError: something in the module can't be made debuggable.
+    """
+    return _Rewriter(module, tick).run()
+
+
+class _Rewriter:
+    def __init__(self, module: Module, tick: Callable[[], None]) -> None:
+        self._module = module
+        self._tick = tick
+        self._additions = Additions(module)
+        self._result = Instrumented(module, Reserved.of(module), self._additions)
+        self._escapable = _entered_from_outside(module)
+        self._first_slot = Layout.of(0, 0).first_function_slot - module.imported_functions
+        self._tail_called: set[int] = set()
+
+    def run(self) -> Instrumented:
+        module, result = self._module, self._result
+        defined = [f for f in module.functions if f.body is not None]
+        frames: list[FrameLayout] = []
+        counts: list[int] = []
+        first_sites: list[int] = []
+        twins: list[FastTwin] = []
+        sites = since = 0
+        for function in defined:
+            typed = type_body(module, function)
+            frame = self._frame(typed)
+            twin = self._fast_twin(typed, frame, sites)
+            frames.append(frame)
+            counts.append(len(typed.instructions))
+            first_sites.append(sites)
+            twins.append(twin)
+            sites += len(twin.sites)
+            since += len(typed.instructions)
+            if since >= 2000:
+                since = 0
+                self._tick()
+        # A tail call from a function that has put the outer instance back must lead to one that sets it
+        # again.  Which functions these are is known only now; their sites stay the same.
+        imported = module.imported_functions
+        for index in sorted(self._tail_called - self._escapable):
+            if index >= imported:
+                self._escapable.add(index)
+                at = index - imported
+                typed = type_body(module, module.functions[index])
+                twins[at] = self._fast_twin(typed, frames[at], first_sites[at])
+        result.layout = layout = Layout.of(sites, sum(counts))
+        stop_base = layout.stops_base
+        result.plans = [None] * imported
+        for at, function in enumerate(defined):
+            index = function.index
+            result.plans.append(
+                FunctionPlan(
+                    index, self._first_slot + index, frames[at], index in self._escapable,
+                    counts[at], first_sites[at], stop_base, twins[at].sites, result,
+                )
+            )  # fmt: skip
+            stop_base += counts[at]
+        result.wasm = self._assemble(defined, twins)
+        return result
+
+    # ── functions ──────────────────────────────────────────────────────────────────────────────
+
+    def _fast_twin(self, typed: TypedBody, frame: FrameLayout, first_site: int) -> FastTwin:
+        index = typed.function.index
+        builder = FastTwinBuilder(
+            self._module, typed, frame, self._additions,
+            slot=self._first_slot + index, escapable=index in self._escapable,
+            first_site=first_site, tick=self._tick,
+        )  # fmt: skip
+        twin = builder.build()
+        self._tail_called |= builder.tail_called
+        return twin
+
+    def _frame(self, typed: TypedBody) -> FrameLayout:
+        """The frame's layout; appends the tables for its references."""
+        types = {id(type): type for type in typed.locals}
+        for stack in typed.stacks:
+            if stack is not None:
+                type = stack.type
+                types[id(type)] = type
+        module = self._module
+        for instruction in typed.instructions:
+            if instruction.op.flow is Flow.CALL:
+                imm = instruction.imm
+                called = (
+                    module.functions[imm].type
+                    if instruction.op.code == 0x10
+                    else module.func_type(imm if isinstance(imm, int) else imm.type_index)
+                )
+                if len(called.results) > 1:
+                    types.update((id(type), type) for type in called.results)
+        wide = False
+        for type in types.values():
+            if type.is_ref:
+                self._additions.reference_table(type)
+            elif type.is_vec:
+                wide = True
+        operands = max(typed.max_height, len(typed.function.type.results))
+        return FrameLayout.of(typed.locals, operands, wide)
+
+    def _stub(self, results: tuple[ValType, ...]) -> bytes:
+        """What a slot holds before there is a slow twin: asks the host, which puts one there meanwhile."""
+        additions, access = self._additions, FrameAccess(self._additions, 0)
+        return b"".join(
+            [
+                emit.local_groups([(1, I32)]),
+                access.store_i32(RESUME_OFFSET, emit.local_get(1)),
+                emit.i32_const(KIND_SITE),
+                emit.local_get(0),
+                emit.local_get(1),
+                emit.i32_const(HOOK_SLOT),
+                emit.call_indirect(additions.type_index(HOOK_TYPE), additions.slots_table),
+                emit.local_tee(2),
+                emit.IF_EMPTY,
+                emit.local_get(2),
+                emit.i32_const(1),
+                emit.I32_SUB,
+                emit.local_set(1),
+                emit.END,
+                emit.local_get(0),
+                emit.local_get(1),
+                access.load_i32(0),
+                emit.i32_const(SLOW - 1),
+                emit.I32_AND,
+                emit.i32_const(self._first_slot),
+                emit.I32_ADD,
+                emit.return_call_indirect(additions.cold_type(results), additions.slots_table),
+                emit.END,
+            ]
+        )
+
+    def _helper(self, key: tuple[str, int, int]) -> tuple[FuncType, bytes]:
+        """A function that executes one instruction which works on this module's own segments or functions."""
+        instruction, first, second = key
+        type = helper_type(self._additions, *key)
+        code = b"".join([emit.local_get(i) for i in range(len(type.params))]) + BY_NAME[instruction].encoding
+        code += uleb(first)
+        if instruction.endswith(".init"):
+            code += uleb(second)
+        return type, emit.local_groups([]) + code + emit.END
+
+    # ── sections ───────────────────────────────────────────────────────────────────────────────
+
+    def _assemble(self, defined: list[Function], twins: list[FastTwin]) -> bytes:
+        module, additions, names = self._module, self._additions, self._result.names
+        layout = self._result.layout
+        stub_of: dict[tuple[ValType, ...], int] = {}
+        stubs: list[bytes] = []
+        stub_types: list[int] = []
+        slots: list[int] = []
+        next_function = len(module.functions)
+        for function in defined:
+            results = function.type.results
+            if results not in stub_of:
+                stub_of[results] = next_function + len(stubs)
+                stubs.append(self._stub(results))
+                stub_types.append(additions.cold_type(results))
+            slots.append(stub_of[results])
+        first_helper = next_function + len(stubs)
+        helpers = [self._helper(key) for key in additions.helpers]
+        types = [*stub_types, *(additions.type_index(type) for type, _ in helpers)]
+
+        by_id = {s.id: s for s in module.sections if s.id != SectionId.CUSTOM}
+        extend = partial(appended, module)
+        out: list[bytes] = [MAGIC]
+
+        def emit_section(id: SectionId, payload: bytes) -> None:
+            out.append(section(id, payload))
+
+        emit_section(SectionId.TYPE, type_section(additions))
+        ours = global_type(GlobalType(I32, True))
+        prefix = name(names.prefix)
+        first = b"".join(
+            [prefix + name(item) + bytes((ExternKind.GLOBAL,)) + ours for item in (names.sp, names.instance)]
+        )
+        emit_section(SectionId.IMPORT, extend(by_id.get(SectionId.IMPORT), [], first=first))
+        emit_section(SectionId.FUNCTION, extend(by_id.get(SectionId.FUNCTION), [uleb(t) for t in types]))
+        size = layout.first_function_slot + len(defined)
+        tables = [table_type(TableType(FUNCREF, Limits(size, size)))]
+        for kind in additions.reference_tables:
+            limits = Limits(REFERENCE_TABLE_SIZE, REFERENCE_TABLE_SIZE)
+            tables.append(table_type(TableType(TOP_TYPES[kind], limits)))
+        edits = global_edits(module, (t.init for t in module.tables))
+        emit_section(SectionId.TABLE, extend(by_id.get(SectionId.TABLE), tables, edits))
+        debug = memory_type(MemoryType(Limits(layout.memory_pages, layout.memory_pages)))
+        emit_section(SectionId.MEMORY, extend(by_id.get(SectionId.MEMORY), [debug]))
+        if SectionId.TAG in by_id:
+            emit_section(SectionId.TAG, extend(by_id[SectionId.TAG], []))
+        if SectionId.GLOBAL in by_id:
+            edits = global_edits(module, (g.init for g in module.globals))
+            emit_section(SectionId.GLOBAL, extend(by_id[SectionId.GLOBAL], [], edits))
+        added = self._exports(first_helper)
+        emit_section(SectionId.EXPORT, extend(by_id.get(SectionId.EXPORT), added, exports(module)))
+        if defined or SectionId.ELEMENT in by_id:
+            ranges = [r for e in module.elements for r in (e.offset, *(e.expressions or ()))]
+            edits = global_edits(module, ranges)
+            segments = []
+            if slots:
+                place = uleb(additions.slots_table) + emit.i32_const(layout.first_function_slot) + emit.END
+                segments.append(b"".join([b"\x02", place, b"\x00", uleb(len(slots)), *map(uleb, slots)]))
+            emit_section(SectionId.ELEMENT, extend(by_id.get(SectionId.ELEMENT), segments, edits))
+        if module.data_count is not None:
+            emit_section(SectionId.DATA_COUNT, uleb(module.data_count))
+        if defined or helpers:
+            self._code_section(out, defined, twins, [*stubs, *(code for _, code in helpers)])
+        if SectionId.DATA in by_id:
+            edits = global_edits(module, (d.offset for d in module.data_segments))
+            emit_section(SectionId.DATA, extend(by_id[SectionId.DATA], [], edits))
+        kept = kept_names(module)
+        if kept:
+            emit_section(SectionId.CUSTOM, name("name") + kept)
+        return b"".join(out)
+
+    def _exports(self, first_helper: int) -> list[bytes]:
+        module, additions, names = self._module, self._additions, self._result.names
+        out: list[bytes] = []
+
+        def add(item: str, kind: ExternKind, index: int) -> None:
+            out.append(name(item) + bytes((kind,)) + uleb(index))
+
+        add(names.debug, ExternKind.MEMORY, additions.debug_memory)
+        add(names.slots, ExternKind.TABLE, additions.slots_table)
+        for kind, index in additions.reference_tables.items():
+            add(names.references(kind), ExternKind.TABLE, index)
+        for number in range(len(additions.helpers)):
+            add(names.helper(number), ExternKind.FUNCTION, first_helper + number)
+        for function in module.functions:
+            add(names.function(function.index), ExternKind.FUNCTION, function.index)
+        for table in module.tables:
+            add(names.table(table.index), ExternKind.TABLE, table.index)
+        for memory in module.memories:
+            add(names.memory(memory.index), ExternKind.MEMORY, memory.index)
+        for global_ in module.globals:
+            add(names.global_(global_.index), ExternKind.GLOBAL, global_.index + 2)
+        for tag in module.tags:
+            add(names.tag(tag.index), ExternKind.TAG, tag.index)
+        return out
+
+    def _code_section(
+        self, out: list[bytes], defined: list[Function], twins: list[FastTwin], added: list[bytes]
+    ) -> None:
+        """Appends the code section, and records where each body comes to lie."""
+        bodies = [body(twin.body) for twin in twins] + [body(code) for code in added]
+        count = uleb(len(bodies))
+        size = len(count) + sum(map(len, bodies))
+        header = bytes((SectionId.CODE,)) + uleb(size) + count
+        offset = sum(map(len, out)) + len(header)
+        for function, twin, entry in zip(defined, twins, bodies, strict=False):
+            self._result.code_map.add(function.index, offset + len(entry) - len(twin.body), twin)
+            offset += len(entry)
+        out.append(header)
+        out += bodies
+
+
+def _entered_from_outside(module: Module) -> set[int]:
+    """Functions that the host or another instance may call: exported ones, the start function, and those
+    of which there may be references.
+
+    Spec, "Validation, ref.func": a function that a body refers to must occur outside the bodies as well.
+    """
+    found = {e.index for e in module.exports if e.kind is ExternKind.FUNCTION}
+    if module.start is not None:
+        found.add(module.start)
+    expressions: list[Range | None] = [g.init for g in module.globals]
+    expressions += [t.init for t in module.tables]
+    for segment in module.elements:
+        found.update(segment.functions or ())
+        expressions += segment.expressions or ()
+    data = module.data
+    for expression in expressions:
+        if expression is None or data.find(_REF_FUNC, expression.start, expression.end) < 0:
+            continue
+        for instruction in read_expression(module, expression):
+            if instruction.op.code == _REF_FUNC:
+                found.add(instruction.imm)
+    return found

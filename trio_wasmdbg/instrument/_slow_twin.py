@@ -1,0 +1,481 @@
+"""The slow twin: a function as a memory machine that can be entered before any instruction.
+
+Locals and operands live in the shadow frame.  Each instruction tests its stop byte, loads its
+operands from the frame, is executed, and stores its results.  Control flow is flattened: a chunk of
+instructions is ``loop { br_table resume point }`` around nested blocks, one for each instruction, so
+a forward jump is one branch, a backward jump goes through the loop's head, and a jump to another
+chunk is a tail call.  Chunks keep compile time linear: it grows faster than a function's size.
+
+Every function made here has the type ``(frame pointer, resume point) -> results``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define
+
+from ..errors import UnsupportedInstructionError
+from ..wasm import I32, ControlFrame, Flow, Instruction, Module, Operand, ValType, sleb32
+from . import _emit as emit
+from ._additions import FrameAccess
+from ._fast_twin import HELPED
+from ._frames import RESUME_OFFSET, SLOW
+from ._imports import CompanionImports
+from ._plans import FunctionPlan
+from ._survey import DIVISIONS, division_can_trap
+
+__all__ = ["CHUNK", "SlowTwinBuilder"]
+
+CHUNK: Final = 300
+"""Instructions in a chunk."""
+
+_FP, _RP, _SCRATCH = 0, 1, 2
+
+
+@define
+class _Place:
+    """Where code is being emitted: which blocks are open.
+
+    :ivar count: blocks in the chunk's loop: one for each instruction that has code, and ``$bad``.
+    :ivar numbers: by ordinal, the number of each instruction that has code.
+    :ivar index: number of the instruction whose code is being emitted.
+    :ivar inside: blocks opened by that code.
+    """
+
+    count: int
+    numbers: dict[int, int]
+    index: int = 0
+    inside: int = 0
+
+    @property
+    def dispatch(self) -> int:
+        """Branch depth of the loop's head."""
+        return self.count - 1 - self.index + self.inside
+
+    @property
+    def redirect(self) -> int:
+        """Branch depth of the place that goes on at resume point ``rp - 1``."""
+        return self.count - self.index + self.inside
+
+
+class SlowTwinBuilder:
+    """Makes the functions of one slow twin."""
+
+    def __init__(
+        self,
+        plan: FunctionPlan,
+        imports: CompanionImports,
+        *,
+        first: int,
+        stop: int,
+        trap: int,
+        first_chunk: int,
+        tick: Callable[[], None],
+    ) -> None:
+        """
+        :param first: index of the function that :meth:`build` returns first.
+        :param stop: index of the function that asks the host at a stop byte, ``trap`` of the one before a trap.
+        :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
+        """
+        self._module: Module = imports.additions.module
+        self._plan = plan
+        self._imports = imports
+        self._first = first
+        self._stop = stop
+        self._trap = trap
+        self._first_chunk = first_chunk
+        self._tick = tick
+        self._typed = plan.typed()
+        self._frame = plan.frame
+        self._access = FrameAccess(imports.additions, _FP)
+        self._count = len(self._typed.instructions)
+        self._results = self._typed.function.type.results
+        self._locals: list[ValType] = []
+        self._pools: dict[ValType, list[int]] = {}
+        self._place = _Place(0, {})
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return (self._count + CHUNK - 1) // CHUNK
+
+    def build(self) -> list[bytes]:
+        """The entry function and the chunks: bodies without their size."""
+        return [self._entry(), *(self._chunk(n) for n in range(self.chunks))]
+
+    # ── functions ──────────────────────────────────────────────────────────────────────────────
+
+    def _entry(self) -> bytes:
+        """What the slot gets: marks the frame as slow and goes to the chunk."""
+        access = self._access
+        header = sleb32(self._plan.index | SLOW)
+        parts = [
+            emit.local_groups([]),
+            access.store_i32(0, b"\x41" + header),
+            access.store_i32(RESUME_OFFSET, emit.local_get(_RP)),
+            self._dispatch(),
+            emit.END,
+        ]
+        return b"".join(parts)
+
+    def _dispatch(self) -> bytes:
+        """Goes on at resume point ``rp``, in whatever chunk it is."""
+        get = [emit.local_get(_FP), emit.local_get(_RP)]
+        if self.chunks == 1:
+            return b"".join([*get, emit.return_call(self._first + 1)])
+        number = [
+            emit.local_get(_RP),
+            emit.i32_const(CHUNK),
+            b"\x6e",  # i32.div_u
+            emit.i32_const(self._first_chunk),
+            emit.I32_ADD,
+        ]
+        cold = self._imports.additions.cold_type(self._results)
+        return b"".join([*get, *number, emit.return_call_indirect(cold, self._imports.chunk_table)])
+
+    def _has_code(self, k: int) -> bool:
+        return bool(self._typed.reachable[k]) or k == self._count - 1
+
+    def _chunk(self, number: int) -> bytes:
+        low = number * CHUNK
+        high = min(low + CHUNK, self._count)
+        present = [k for k in range(low, high) if self._has_code(k)]
+        place = _Place(len(present) + 1, {k: i for i, k in enumerate(present)})
+        self._place = place
+        self._locals, self._pools = [], {}
+        # block $redirect / loop $dispatch / block $bad / block of the last instruction / ... / of the first
+        bad = len(present)  # where resume points go that have no code: the host's mistake, so a trap
+        out = [emit.BLOCK_EMPTY, emit.LOOP_EMPTY, emit.BLOCK_EMPTY, emit.BLOCK_EMPTY * len(present)]
+        targets = [place.numbers.get(k, bad) for k in range(low, high)]
+        out += [emit.local_get(_RP), emit.i32_const(low), emit.I32_SUB, emit.br_table(targets, bad)]
+        for index, k in enumerate(present):
+            place.index, place.inside = index, 0
+            out.append(emit.END)
+            out.append(self._check(k))
+            out.append(self._instruction(k))
+            falls = self._falls_through(k)
+            if falls and (index + 1 == len(present) or present[index + 1] != k + 1):
+                # The next chunk begins, or (impossible in valid code) dead code follows.
+                out.append(self._goto(k + 1) if k + 1 < self._count else emit.UNREACHABLE)
+        self._tick()
+        out += [emit.END, emit.UNREACHABLE, emit.END, emit.UNREACHABLE, emit.END]
+        out += [
+            emit.local_get(_RP),
+            emit.i32_const(1),
+            emit.I32_SUB,
+            emit.local_set(_RP),
+            self._dispatch(),
+            emit.END,
+        ]
+        code = b"".join(out)
+        groups = [(1, type) for type in self._locals]
+        return emit.local_groups(groups) + code
+
+    def _falls_through(self, k: int) -> bool:
+        op = self._typed.instructions[k].op
+        return not op.ends_flow and op.flow is not Flow.ELSE and k != self._count - 1
+
+    # ── control ────────────────────────────────────────────────────────────────────────────────
+
+    def _goto(self, k: int) -> bytes:
+        """Goes on at instruction *k* (does not fall through)."""
+        place = self._place
+        number = place.numbers.get(k)
+        if number is None:
+            target = k // CHUNK
+            return b"".join(
+                [emit.local_get(_FP), emit.i32_const(k), emit.return_call(self._first + 1 + target)]
+            )
+        if number > place.index:
+            return emit.br(number - place.index - 1 + place.inside)
+        return b"".join([emit.i32_const(k), emit.local_set(_RP), emit.br(place.dispatch)])
+
+    def _goto_if(self, k: int, moves: bytes = b"") -> bytes:
+        """Pops a condition and goes to *k*, after *moves*, if it is not zero."""
+        place = self._place
+        number = place.numbers.get(k)
+        if not moves and number is not None and number > place.index:
+            return emit.br_if(number - place.index - 1 + place.inside)
+        place.inside += 1
+        code = b"".join([emit.IF_EMPTY, moves, self._goto(k), emit.END])
+        place.inside -= 1
+        return code
+
+    def _hook(self, function: int, k: int) -> bytes:
+        """Asks the host, and goes where it says (0: on)."""
+        return b"".join(
+            [
+                emit.local_get(_FP),
+                emit.i32_const(k),
+                emit.call(function),
+                emit.local_tee(_RP),
+                emit.br_if(self._place.redirect + 1),
+            ]
+        )
+
+    def _check(self, k: int) -> bytes:
+        return b"".join(
+            [
+                emit.i32_const(0),
+                self._imports.additions.memory_access(0x2D, self._plan.stop_base + k),
+                emit.IF_EMPTY,
+                self._hook(self._stop, k),
+                emit.END,
+            ]
+        )
+
+    def _scope(self, k: int, depth: int) -> ControlFrame:
+        scope = self._typed.scopes[k]
+        for _ in range(depth):
+            parent = scope.parent
+            assert parent is not None
+            scope = parent
+        return scope
+
+    def _target(self, scope: ControlFrame) -> int:
+        """Where a branch to *scope* goes."""
+        if scope.kind == "loop":
+            return scope.start + 1
+        if scope.kind == "function":
+            return self._count - 1
+        return scope.end + 1
+
+    def _moves(self, scope: ControlFrame, height: int) -> bytes:
+        """Moves the operands that a branch to *scope* takes, the topmost of *height*, to where they belong.
+
+        They only ever move down, so going upwards is safe where the ranges overlap.
+        """
+        types = scope.label_types
+        source, target = height - len(types), scope.height
+        if source == target or not types:
+            return b""
+        return b"".join(
+            [self._copy(type, self._frame.operand(source + i), self._frame.operand(target + i))
+             for i, type in enumerate(types)]
+        )  # fmt: skip
+
+    def _copy(self, type: ValType, source: int, target: int) -> bytes:
+        access = self._access
+        return b"".join(
+            [
+                access.address(type, target),
+                access.load(type, source),
+                self._imports.additions.store(type, target),
+            ]
+        )
+
+    def _branch_table(self, k: int, imm_targets: tuple[int, ...], default: int, height: int) -> bytes:
+        """One landing pad for each distinct label that needs moves or can't be branched to directly."""
+        place = self._place
+        index = self._access.load(I32, self._frame.operand(height - 1))
+        depths = sorted({*imm_targets, default})
+        scopes, scope, at = {}, self._typed.scopes[k], 0
+        for depth in depths:
+            while at < depth:
+                assert scope.parent is not None
+                scope, at = scope.parent, at + 1
+            scopes[depth] = scope
+        moves = {depth: self._moves(scopes[depth], height - 1) for depth in depths}
+        pads = []
+        for depth in depths:
+            number = place.numbers.get(self._target(scopes[depth]))
+            if moves[depth] or number is None or number <= place.index:
+                pads.append(depth)
+        labels: dict[int, int] = {depth: i for i, depth in enumerate(pads)}
+        for depth in depths:
+            if depth not in labels:
+                number = place.numbers[self._target(scopes[depth])]
+                labels[depth] = number - place.index - 1 + place.inside + len(pads)
+        out = [emit.BLOCK_EMPTY * len(pads), index]
+        out.append(emit.br_table([labels[depth] for depth in imm_targets], labels[default]))
+        for i, depth in enumerate(pads):
+            place.inside = len(pads) - 1 - i
+            out += [emit.END, moves[depth], self._goto(self._target(scopes[depth]))]
+        place.inside = 0
+        return b"".join(out)
+
+    # ── instructions ───────────────────────────────────────────────────────────────────────────
+
+    def _store_resume_point(self, k: int) -> bytes:
+        return self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
+
+    def _operands(self, stack: Operand | None, count: int, skip: int = 0) -> list[bytes]:
+        """Loads of the topmost *count* operands, those below the topmost *skip*; lowest first."""
+        loads: list[bytes] = []
+        node = stack
+        for i in range(count + skip):
+            assert node is not None
+            if i >= skip:
+                loads.append(self._access.load(node.type, self._frame.operand(node.height)))
+            node = node.below
+        loads.reverse()
+        return loads
+
+    def _scratch(self, types: tuple[ValType, ...]) -> list[int]:
+        """A scratch local for each of *types*, the same ones for each instruction."""
+        used: dict[ValType, int] = {}
+        found = []
+        for type in types:
+            number = used.get(type, 0)
+            used[type] = number + 1
+            pool = self._pools.setdefault(type, [])
+            if number == len(pool):
+                pool.append(_SCRATCH + len(self._locals))
+                self._locals.append(type)
+            found.append(pool[number])
+        return found
+
+    def _execute(self, code: bytes, loads: list[bytes], results: tuple[ValType, ...], height: int) -> bytes:
+        """Loads, executes, and stores the results at *height* and above."""
+        access, frame, additions = self._access, self._frame, self._imports.additions
+        if not results:
+            return b"".join([*loads, code])
+        if len(results) == 1:
+            type, offset = results[0], frame.operand(height)
+            return b"".join([access.address(type, offset), *loads, code, additions.store(type, offset)])
+        out = [*loads, code]
+        scratch = self._scratch(results)
+        out += [emit.local_set(local) for local in reversed(scratch)]
+        out += [
+            access.store_local(type, frame.operand(height + i), local)
+            for i, (type, local) in enumerate(zip(results, scratch, strict=True))
+        ]
+        return b"".join(out)
+
+    def _instruction(self, k: int) -> bytes:
+        instruction = self._typed.instructions[k]
+        flow = instruction.op.flow
+        stack = self._typed.stacks[k]
+        height = stack.height + 1 if stack is not None else 0
+        if flow is Flow.NEXT:
+            return self._plain(k, instruction, stack, height)
+        if flow is Flow.BLOCK or flow is Flow.LOOP:
+            return b""
+        if flow is Flow.END:
+            return self._return() if k == self._count - 1 else b""
+        if flow is Flow.ELSE:
+            return self._goto(self._typed.controls[k].end + 1)
+        if flow is Flow.IF:
+            control = self._typed.controls[k]
+            target = (control.end if control.else_ is None else control.else_) + 1
+            condition = self._access.load(I32, self._frame.operand(height - 1))
+            return condition + emit.I32_EQZ + self._goto_if(target)
+        if flow is Flow.BRANCH:
+            scope = self._scope(k, instruction.imm)
+            return self._moves(scope, height) + self._goto(self._target(scope))
+        if flow is Flow.BRANCH_IF and instruction.op.code == 0x0D:
+            scope = self._scope(k, instruction.imm)
+            condition = self._access.load(I32, self._frame.operand(height - 1))
+            return condition + self._goto_if(self._target(scope), self._moves(scope, height - 1))
+        if flow is Flow.BRANCH_TABLE:
+            return self._branch_table(k, instruction.imm.targets, instruction.imm.default, height)
+        if flow is Flow.RETURN:
+            scope = self._typed.scopes[k]
+            while scope.parent is not None:
+                scope = scope.parent
+            return self._moves(scope, height) + self._goto(self._count - 1)
+        if flow is Flow.UNREACHABLE:
+            return b"".join([self._trap_hook(k, 0), emit.UNREACHABLE])
+        if flow is Flow.CALL or flow is Flow.TAIL_CALL:
+            return self._call(k, instruction, stack, height)
+        function = self._typed.function
+        raise UnsupportedInstructionError(
+            f"{instruction.op.name} can't be made debuggable yet",
+            offset=instruction.offset,
+            function=function.index,
+            function_name=self._module.function_name(function.index),
+        )
+
+    def _trap_hook(self, k: int, inside: int) -> bytes:
+        self._place.inside = inside - 1  # _hook counts on one block around
+        code = self._hook(self._trap, k)
+        self._place.inside = 0
+        return code
+
+    def _return(self) -> bytes:
+        frame = self._frame
+        loads = [self._access.load(type, frame.operand(i)) for i, type in enumerate(self._results)]
+        pop = self._access.pop(frame.size, self._plan.escapable)
+        return b"".join([*loads, pop, emit.RETURN])
+
+    def _call(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
+        imm, code = instruction.imm, instruction.op.code
+        raw = self._module.data[instruction.offset : instruction.end]
+        if code == 0x10 or code == 0x12:
+            type = self._module.functions[imm].type
+            count = len(type.params)
+            target = self._imports.function(imm)
+            execute = emit.call(target) if code == 0x10 else emit.return_call(target)
+        else:
+            type = self._module.func_type(imm if isinstance(imm, int) else imm.type_index)
+            count = len(type.params) + 1
+            execute = raw
+        loads = self._operands(stack, count)
+        store = self._store_resume_point(k)
+        if instruction.op.flow is Flow.TAIL_CALL:
+            return b"".join([store, *loads, self._access.pop(self._frame.size, self._plan.escapable), execute])
+        return store + self._execute(execute, loads, type.results, height - count)
+
+    def _plain(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
+        op, imm = instruction.op, instruction.imm
+        code, frame = op.code, self._frame
+        if code == 0x20:  # local.get
+            type = frame.locals[imm]
+            return self._copy(type, frame.local(imm), frame.operand(height))
+        if code == 0x21 or code == 0x22:  # local.set, local.tee
+            return self._copy(frame.locals[imm], frame.operand(height - 1), frame.local(imm))
+        if code == 0x1A or code == 0x01:  # drop, nop
+            return b""
+        after = self._typed.stacks[k + 1]
+        height_after = after.height + 1 if after is not None else 0
+        pops = op.pop_count
+        if pops < 0:
+            pops = height + 1 - height_after  # struct.new, array.new_fixed: one result
+        below = height - pops
+        loads = self._operands(stack, pops)
+        results = _top_types(after, height_after - below)
+        execute = self._module.data[instruction.offset : instruction.end]
+        if code == 0x23:
+            execute = emit.global_get(self._imports.global_(imm))
+        elif code == 0x24:
+            execute = emit.global_set(self._imports.global_(imm))
+        elif code == 0xD2:
+            execute = emit.call(self._imports.helper("ref.func", imm))
+        elif code in HELPED:
+            first, second = imm if isinstance(imm, tuple) else (imm, 0)
+            execute = emit.call(self._imports.helper(HELPED[code], first, second))
+        parts: list[bytes] = []
+        if op.traps:
+            parts.append(self._store_resume_point(k))
+            if code in DIVISIONS and division_can_trap(self._typed.instructions, k):
+                parts.append(self._division_check(k, code, loads))
+        parts.append(self._execute(execute, loads, results, below))
+        return b"".join(parts)
+
+    def _division_check(self, k: int, code: int, loads: list[bytes]) -> bytes:
+        kind, overflows = DIVISIONS[code]
+        a, b = loads
+        if kind == "i32":
+            parts = [b, b"\x45"]
+            if overflows:
+                parts += [b, b"\x41\x7f\x46", a, b"\x41\x80\x80\x80\x80\x78\x46\x71\x72"]
+        else:
+            parts = [b, b"\x50"]
+            if overflows:
+                minimum = b"\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7f"
+                parts += [b, b"\x42\x7f\x51", a, minimum, b"\x51\x71\x72"]
+        parts += [emit.IF_EMPTY, self._trap_hook(k, 1), emit.END]
+        return b"".join(parts)
+
+
+def _top_types(stack: Operand | None, count: int) -> tuple[ValType, ...]:
+    """Types of the topmost *count* operands, lowest first."""
+    types: list[ValType] = []
+    while len(types) < count:
+        assert stack is not None
+        types.append(stack.type)
+        stack = stack.below
+    types.reverse()
+    return tuple(types)
