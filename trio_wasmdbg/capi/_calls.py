@@ -115,7 +115,7 @@ class CallFuture:
         self._collect = collect
         self._errors = (ctypes.c_void_p * 2)()  # wasm_trap_t *, wasmtime_error_t *
         # What the continuation looks at: b"\1\0" once the suspended host call has its answer.
-        self._cell = ctypes.create_string_buffer(2)
+        self._cell = (ctypes.c_ubyte * 2)()
         self._cell_address = ctypes.addressof(self._cell)
         self._results_address = 0  # where the suspended host call's results go
         self._exception: BaseException | None = None  # raised by the suspended host call

@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from ctypes import CFUNCTYPE, c_size_t, c_void_p
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import wasmtime
 from wasmtime import _bindings
@@ -54,8 +54,7 @@ _numbers = itertools.count(1)
 # ── what Wasmtime calls ────────────────────────────────────────────────────────────────────────
 
 
-@CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p)
-def _on_call(
+def _call(
     number: int,
     caller: int,
     arguments: int,
@@ -73,9 +72,21 @@ def _on_call(
         _ORPHANS.append(exc)
 
 
-@CFUNCTYPE(None, c_void_p)
-def _on_drop(number: int) -> None:
-    HOST_FUNCTIONS.pop(number, None)
+_Forget: TypeAlias = Callable[[int, None], object]
+
+
+# Stores that live until the interpreter exits are freed when this module's globals are gone already:
+# so what this needs is bound here, and the callback objects are never freed.
+def _drop(number: int, forget: _Forget = HOST_FUNCTIONS.pop) -> None:
+    forget(number, None)
+
+
+_on_call = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_void_p)(
+    _call
+)
+_on_drop = CFUNCTYPE(None, c_void_p)(_drop)
+for _callback in (_on_call, _on_drop):
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_callback))
 
 
 # Where a suspension ends up that could not even be noted on its future: it is never ready.
@@ -109,14 +120,12 @@ def _define(
     finally:
         lib.functype_delete(type_)
     if error:
-        raise wasmtime.WasmtimeError._from_ptr(
-            ctypes.cast(error, ctypes.POINTER(_bindings.wasmtime_error_t))
-        )
+        raise wasmtime.WasmtimeError._from_ptr(ctypes.cast(error, ctypes.POINTER(_bindings.wasmtime_error_t)))
     return number
 
 
 # (module (import "" "" (func)))
-_MARKER: Final = bytes.fromhex("0061736d01000000" "010401600000" "02050100000000")
+_MARKER: Final = bytes.fromhex("0061736d0100000001040160000002050100000000")
 _markers: weakref.WeakKeyDictionary[wasmtime.Engine, wasmtime.Module] = weakref.WeakKeyDictionary()
 
 
@@ -249,7 +258,12 @@ class Pending:
     __slots__ = ("_result_types", "_results", "_trap", "answered", "args", "future", "token")
 
     def __init__(
-        self, args: tuple[Any, ...], future: CallFuture, result_types: tuple[str, ...], results: int, trap: int
+        self,
+        args: tuple[Any, ...],
+        future: CallFuture,
+        result_types: tuple[str, ...],
+        results: int,
+        trap: int,
     ) -> None:
         self.args = args
         self.token: object = None

@@ -158,7 +158,13 @@ class RawLinker:
         module_text, name_text = module.encode(), name.encode()
         item = _bindings.wasmtime_extern_t()
         if not lib.linker_get(
-            self.pointer, handle.context, module_text, len(module_text), name_text, len(name_text), byref(item)
+            self.pointer,
+            handle.context,
+            module_text,
+            len(module_text),
+            name_text,
+            len(name_text),
+            byref(item),
         ):
             raise NotFoundError(f"the linker has no {module!r} {name!r}")
         found: Extern = wrap_extern(item)

@@ -32,7 +32,9 @@ dll: ctypes.CDLL = _ffi.dll
 _inline_dll = ctypes.PyDLL(dll._name, handle=dll._handle)
 
 # wasmtime/val.h: WASMTIME_I32 and so on
-KIND_I32, KIND_I64, KIND_F32, KIND_F64, KIND_V128, KIND_FUNCREF, KIND_EXTERNREF, KIND_ANYREF, KIND_EXNREF = range(9)
+KIND_I32, KIND_I64, KIND_F32, KIND_F64, KIND_V128, KIND_FUNCREF, KIND_EXTERNREF, KIND_ANYREF, KIND_EXNREF = (
+    range(9)
+)
 VAL_SIZE = 32
 VAL_OF = 8
 

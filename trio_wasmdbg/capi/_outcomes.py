@@ -7,7 +7,7 @@ comes in the trap cell, everything else, also a "trap" made by a host function, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import byref
+from ctypes import POINTER, byref, cast
 from typing import Any, Final, TypeAlias
 
 import wasmtime
@@ -90,7 +90,7 @@ Outcome: TypeAlias = Returned | Trapped | Failed
 
 def trapped(pointer: int) -> Trapped:
     """Make the outcome from a ``wasm_trap_t *``, which it takes over."""
-    trap = wasmtime.Trap._from_ptr(_bindings.ctypes.cast(pointer, _bindings.ctypes.POINTER(_bindings.wasm_trap_t)))
+    trap = wasmtime.Trap._from_ptr(cast(pointer, POINTER(_bindings.wasm_trap_t)))
     try:
         code = trap.trap_code
     except ValueError:  # a code that this wasmtime-py has no name for
@@ -105,9 +105,7 @@ def trapped(pointer: int) -> Trapped:
 
 def failed(pointer: int, exception: BaseException | None) -> Failed:
     """Make the outcome from a ``wasmtime_error_t *``, which it takes over."""
-    error = wasmtime.WasmtimeError._from_ptr(
-        _bindings.ctypes.cast(pointer, _bindings.ctypes.POINTER(_bindings.wasmtime_error_t))
-    )
+    error = wasmtime.WasmtimeError._from_ptr(cast(pointer, POINTER(_bindings.wasmtime_error_t)))
     return Failed(
         message=str(error),
         exit_code=error.code if isinstance(error, wasmtime.ExitTrap) else None,

@@ -125,11 +125,11 @@ class StoreHandle:
         elif isinstance(item, wasmtime.Table):
             owner = item._table._anon_1.store_id
         elif isinstance(item, wasmtime.Tag):
-            owner = item._tag._anon_0.store_id if hasattr(item._tag, "_anon_0") else self.store_id
+            owner = item._tag._anon_1.store_id
         elif isinstance(item, wasmtime.SharedMemory):
             return  # belongs to an engine
         else:
-            raise TypeError(f"expected a wasmtime Func, Global, Memory, Table or Tag, not {type(item).__name__}")
+            raise TypeError(f"expected a wasmtime Func, Global, Memory or Table, not {type(item).__name__}")
         if owner != self.store_id:
             raise ValueError(f"the {type(item).__name__} belongs to another wasmtime.Store")
 

@@ -21,8 +21,9 @@ it is unrooted (``wasmtime/val.h``).  :func:`to_raw` makes a root that the calle
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from ctypes import byref
+from ctypes import byref, c_void_p
 from struct import Struct
 from typing import Any, Final
 
@@ -34,7 +35,16 @@ from trio_wasmdbg.capi import _library as lib
 from trio_wasmdbg.capi._raw_memory import MEMORY, pack, read_bytes, write_bytes
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
 
-__all__ = ["FloatBits", "OpaqueReference", "Signature", "from_raw", "function_type", "signature_of", "to_raw", "unroot"]
+__all__ = [
+    "FloatBits",
+    "OpaqueReference",
+    "Signature",
+    "from_raw",
+    "function_type",
+    "signature_of",
+    "to_raw",
+    "unroot",
+]
 
 _I32: Final = Struct("<i")
 _I64: Final = Struct("<q")
@@ -121,13 +131,15 @@ def to_raw(store: Storelike, valtype: str, value: object, address: int) -> None:
         if isinstance(value, FloatBits):
             if value.valtype != valtype:
                 raise TypeError(f"expected FloatBits of {valtype}, not of {value.valtype}")
+            if not 0 <= value.bits < 1 << (64 if wide else 32):
+                raise ValueError(f"{value.bits:#x} has too many bits for {valtype}")
             data = (_U64 if wide else _U32).pack(value.bits)
         elif isinstance(value, float | int):
             try:
-                data = (_F64 if wide else _F32).pack(value)
+                data = (_F64 if wide else _F32).pack(float(value))
             except OverflowError:
                 # Rounding to nearest: what does not fit is an infinity (spec, "Rounding").
-                data = (_F64 if wide else _F32).pack(float("inf") if value > 0 else float("-inf"))
+                data = (_F64 if wide else _F32).pack(math.inf if value > 0 else -math.inf)
         else:
             raise TypeError(f"expected a float for {valtype}, not {type(value).__name__}")
         pack(_U64, address, lib.KIND_F64 if wide else lib.KIND_F32)
@@ -187,8 +199,8 @@ _OTHER_HEAPS: Final = {
 
 
 def _null_kind(valtype: str) -> int:
-    # "(ref null any)", "(ref func)", "(ref null func:concrete)"
-    heap = valtype.rstrip(")").split()[-1]
+    # "(ref null any)", "(ref func)", "(ref null struct:concrete)"
+    heap = valtype.rstrip(")").split()[-1].partition(":")[0]
     return _OTHER_HEAPS.get(heap, lib.KIND_FUNCREF)
 
 
@@ -302,8 +314,11 @@ def function_type(params: Sequence[str], results: Sequence[str]) -> int:
 
 
 def _types_vector(names: Sequence[str]) -> Any:
-    pointers = [lib.valtype_v128() if name == "v128" else lib.valtype_new(_WASM_KINDS[name]) for name in names]
+    # The vector takes the types over, and the function type the vector.
+    pointers = [
+        lib.valtype_v128() if name == "v128" else lib.valtype_new(_WASM_KINDS[name]) for name in names
+    ]
     vector = _bindings.wasm_valtype_vec_t()
-    array = (_bindings.ctypes.c_void_p * len(pointers))(*pointers)
+    array = (c_void_p * len(pointers))(*pointers)
     lib.valtype_vec_new(byref(vector), len(pointers), array)
     return vector
