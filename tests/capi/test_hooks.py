@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+import wasmtime
 
 from tests.capi.support import HOOK_LOOP, World, finish, run_python
 from trio_wasmdbg import capi
@@ -171,6 +172,13 @@ def test_host_functions_are_dropped_with_their_store() -> None:
     world.store.close()
     del world
     assert capi.live_host_functions() == before
+
+
+def test_a_store_without_room_for_an_instance_is_wasmtimes_error(world: World) -> None:
+    world.store.set_limits(instances=0)
+    for _ in range(2):
+        with pytest.raises(wasmtime.WasmtimeError, match="instance"):
+            world.hook(lambda kind, fp, rp: 0)
 
 
 def test_how_long_a_pause_takes(world: World, capsys: pytest.CaptureFixture[str]) -> None:

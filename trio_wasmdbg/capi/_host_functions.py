@@ -28,6 +28,7 @@ from trio_wasmdbg.capi import _library as lib
 from trio_wasmdbg.capi._calls import CallFuture, start_instantiate
 from trio_wasmdbg.capi._instances import RawLinker
 from trio_wasmdbg.capi._modules import compile
+from trio_wasmdbg.capi._outcomes import Failed
 from trio_wasmdbg.capi._raw_memory import MEMORY
 from trio_wasmdbg.capi._statistics import HOST_FUNCTIONS
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
@@ -146,7 +147,10 @@ def _make_async(handle: StoreHandle) -> None:
         module = _markers[handle.engine] = compile(handle.engine, _MARKER)
     future = start_instantiate(handle, linker, module)
     future.poll()
+    outcome = future.outcome()
     future.delete()
+    if isinstance(outcome, Failed):  # such as a limit on the store's number of instances
+        raise outcome.error
     handle._is_async = True
 
 
@@ -208,7 +212,8 @@ def define_hook(
         ``"trio_wasmdbg" name``.
     From now on, ordinary calls into the store are refused by Wasmtime.
 
-    :raises wasmtime.WasmtimeError: that name is taken in the linker.
+    :raises wasmtime.WasmtimeError: that name is taken in the linker; the store's limit leaves no room for
+        one more instance (the first hook or asynchronous function of a store takes one).
     :raises ReentryError: a guest of the store is running.
     """
     handle = StoreHandle.of(store)
