@@ -8,11 +8,13 @@ Start reading at ``_debuggee`` (the handle), then ``_core`` (the theory of opera
 
 from ._convenience import debug_wasm, make_engine
 from ._debuggee import Debuggee, Statistics
-from ._frames import UNAVAILABLE, Activation, Frame, Unavailable, Variable
+from ._frames import UNAVAILABLE, Frame, Unavailable, Variable
 from ._guest import Guest, Imports
 from ._instances import GuestInstance
 from ._modules import GuestModule, Source, load_module
 from ._open import Body, open_debuggee, run_debuggee
+from ._stack import Activation
+from ._traps import GuestTrap
 from ._view import StoreView
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Guest",
     "GuestInstance",
     "GuestModule",
+    "GuestTrap",
     "Imports",
     "Source",
     "Statistics",

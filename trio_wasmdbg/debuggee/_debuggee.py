@@ -109,7 +109,7 @@ class Debuggee(metaclass=NoPublicConstructor):
             calls=len(core.calls),
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
-            breakpoints=len(core.decider.breakpoints),
+            breakpoints=len(core.arming.decider.breakpoints),
         )
 
     # ── running ────────────────────────────────────────────────────────────────────────────────
@@ -147,9 +147,9 @@ class Debuggee(metaclass=NoPublicConstructor):
         Cancelled: events count again; what has been executed has been executed.
         """
         with self._conflict.held():
-            decider = self._core.decider
+            decider = self._core.arming.decider
             decider.ignoring = True
-            self._core.rearm()
+            self._core.arming.rearm()
             try:
                 if self.is_complete:
                     await trio.lowlevel.checkpoint()
@@ -158,7 +158,7 @@ class Debuggee(metaclass=NoPublicConstructor):
                     await self._resume_held(Continue())
             finally:
                 decider.ignoring = False
-                self._core.rearm()
+                self._core.arming.rearm()
         assert self._finished is not None
         error = self._finished.error
         if error is not None:
@@ -258,7 +258,7 @@ class Debuggee(metaclass=NoPublicConstructor):
         While paused, it stops the next run at once.  Asking twice is asking once.  No effect on a
         debuggee that is complete or closed.
         """
-        self._core.interrupt()
+        self._core.arming.interrupt()
 
     def cancel(self) -> None:
         """End the debuggee: the guest, then its body (which sees Cancelled); idempotent.
@@ -287,18 +287,18 @@ class Debuggee(metaclass=NoPublicConstructor):
         """
         if function is None and offset is None:
             raise TypeError("a breakpoint needs a function or an offset")
-        breakpoint = self._core.decider.breakpoints.add(
+        breakpoint = self._core.arming.decider.breakpoints.add(
             function, None if offset is None else ModuleOffset(offset), module
         )
-        self._core.rearm()
+        self._core.arming.rearm()
         return breakpoint
 
     def remove_breakpoint(self, breakpoint: Breakpoint) -> None:
         """Take a breakpoint away; no error if it is gone already."""
-        self._core.decider.breakpoints.remove(breakpoint)
-        self._core.rearm()
+        self._core.arming.decider.breakpoints.remove(breakpoint)
+        self._core.arming.rearm()
 
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:
         """All breakpoints, pending ones too."""
-        return tuple(self._core.decider.breakpoints)
+        return tuple(self._core.arming.decider.breakpoints)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from ..addresses import ModuleOffset
 from ..engine import FramePlace, RawFrame
@@ -18,8 +17,9 @@ from ._util import NoPublicConstructor
 if TYPE_CHECKING:
     from ._core import Core
     from ._instances import GuestInstance
+    from ._stack import Stack
 
-__all__ = ["UNAVAILABLE", "Activation", "Frame", "Unavailable", "Variable"]
+__all__ = ["UNAVAILABLE", "Frame", "Unavailable", "Variable", "is_call"]
 
 
 @final
@@ -265,7 +265,7 @@ class Frame(metaclass=NoPublicConstructor):
                     self._instance.write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
             header = self._instance.debug_memory.u32(self._raw.fp + 4)
             self._instance.debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
-        self._core.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
+        self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
 
     def place(self) -> FramePlace:
         """This frame as the engine's step plans see it."""
@@ -306,85 +306,3 @@ def call_operands(module: Any, instruction: Instruction) -> int:
     if name == "call_ref":
         return len(module.func_type(immediate).params) + 1
     return 0
-
-
-@frozen(eq=False)
-class Activation:
-    """One call from the host into the guest, and its frames."""
-
-    depth: int
-    """0 for the outermost."""
-    function: str
-    """What was called."""
-    opaque: bool
-    """An ordinary ``wasmtime.Module`` runs here: it has no frames to look at."""
-    _stack: Stack = field(repr=False)
-
-    @property
-    def exit_frame(self) -> Frame | None:
-        """The innermost frame: the guest leaves from here to the host."""
-        return self._stack.first()
-
-    @property
-    def frames(self) -> Iterator[Frame]:
-        """All frames, innermost first."""
-        return self._stack.frames()
-
-
-class Stack:
-    """The frames of one activation, walked as far as somebody looks."""
-
-    def __init__(
-        self,
-        core: Core,
-        raws: Iterator[RawFrame],
-        *,
-        at_call: bool,
-        resumable: bool = True,
-        innermost_exact: bool = True,
-        innermost_resume_point: int | None = None,
-    ) -> None:
-        self._core = core
-        self._raws = raws
-        self._frames: list[Frame] = []
-        self._at_call = at_call
-        self.resumable = resumable
-        self._innermost_exact = innermost_exact
-        self._innermost_resume_point = innermost_resume_point
-
-    def _get(self, position: int) -> Frame | None:
-        while len(self._frames) <= position:
-            raw = next(self._raws, None)
-            if raw is None:
-                return None
-            innermost = not self._frames
-            resume_point = raw.resume_point
-            if innermost and self._innermost_resume_point is not None:
-                resume_point = self._innermost_resume_point
-            self._frames.append(
-                Frame._create(
-                    self._core,
-                    self,
-                    len(self._frames),
-                    raw,
-                    self._core.state.instance(raw.instance),
-                    self._at_call or not innermost,
-                    self._innermost_exact or not innermost,
-                    resume_point,
-                )
-            )
-        return self._frames[position]
-
-    def first(self) -> Frame | None:
-        return self._get(0)
-
-    def parent(self, position: int) -> Frame | None:
-        return self._get(position + 1)
-
-    def frames(self) -> Iterator[Frame]:
-        position = 0
-        while (frame := self._get(position)) is not None:
-            yield frame
-            position += 1
-
-

@@ -38,7 +38,7 @@ class Guest(metaclass=NoPublicConstructor):
     @property
     def single_step(self) -> bool:
         """Whether every instruction pauses."""
-        return self._core.decider.single_step
+        return self._core.arming.decider.single_step
 
     @single_step.setter
     def single_step(self, on: bool) -> None:
@@ -60,7 +60,7 @@ class Guest(metaclass=NoPublicConstructor):
         """
         core = self._core
         name, opaque = core.describe(func)
-        values = await core.run_future(
+        values = await core.calls.run(
             name, lambda: capi.start_call(core.store, func, args), opaque=opaque
         )
         if len(values) < 2:
@@ -120,7 +120,7 @@ class Guest(metaclass=NoPublicConstructor):
             names = module._instrumented.names
             linker.define(core.store, names.prefix, names.sp, core.state.sp.item)
             linker.define(core.store, names.prefix, names.instance, core.state.current.item)
-        values = await core.run_future(
+        values = await core.calls.run(
             "instantiation",
             lambda: capi.start_instantiate(core.store, linker, compiled),
             opaque=isinstance(module, wasmtime.Module),

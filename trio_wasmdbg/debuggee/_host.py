@@ -55,6 +55,6 @@ def define_host_function(
     def on_call(pending: capi.Pending) -> None:
         state = owner()
         if state is not None and state.core is not None:
-            state.core.on_host_call(state.host_functions[key], pending)
+            state.core.calls.on_host_call(state.host_functions[key], pending)
 
     capi.define_async(linker, core.store, module, name, tuple(params), tuple(results), on_call)

@@ -145,7 +145,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
 
     def _require_quiet(self) -> None:
         core = self._state.core
-        if core is not None and core.polling:
+        if core is not None and core.calls.polling:
             raise WrongStateError("the guest is computing", state="running")
 
     def _item(self, name: str, kind: type[Any]) -> Any:
@@ -167,7 +167,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
             state = owner()
             if state is None or state.core is None:
                 return None  # nobody debugs: whoever polls sees a suspended guest and deletes it
-            return state.core.on_hook(number, kind, fp, resume_point)
+            return state.core.calls.on_hook(number, kind, fp, resume_point)
 
         self._hook = capi.define_hook(None, store, "hook", on_hook)
         capi.table_set(store, self._slots, self._layout.hook_slot, self._hook.func)

@@ -25,6 +25,10 @@ Source = bytes | bytearray | str | Path
 """What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
 
 
+_QUICK = 1_000
+"""Instructions that are typed in about a millisecond."""
+
+
 @final
 class GuestModule(metaclass=NoPublicConstructor):
     """A module made debuggable, as :func:`load_module` returns it.
@@ -128,6 +132,17 @@ class GuestModule(metaclass=NoPublicConstructor):
             return None
         place = self._instrumented.code_map.to_original(InstrumentedOffset(frames[0].module_offset))
         return place if place is not None and place.function == frames[0].func_index else None
+
+    async def prepare(self, function: int) -> None:
+        """Make sure that a frame of this function can be shown without much work; a checkpoint.
+
+        A large body is decoded and typed off the trio thread.  Cancelled: nothing is kept.
+        """
+        plan = self.plan(function)
+        if plan.instructions < _QUICK or plan.is_prepared:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            await compute(lambda tick: plan.typed())
 
     # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, final
 
 import wasmtime
 
-from ._frames import Activation, Frame
+from ._frames import Frame
 from ._instances import GuestInstance
 from ._modules import GuestModule
+from ._stack import Activation
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class StoreView(metaclass=NoPublicConstructor):
     @property
     def single_step(self) -> bool:
         """Whether every instruction pauses."""
-        return self._core.decider.single_step
+        return self._core.arming.decider.single_step
 
     @single_step.setter
     def single_step(self, on: bool) -> None:

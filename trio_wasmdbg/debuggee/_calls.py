@@ -1,0 +1,348 @@
+"""Calls into the guest: start a call future, poll it, do what the suspended guest wants, poll again.
+
+Theory of operation.  Two parties meet here:
+
+* the **caller**, a task: the body's, or a host function's further in.  It polls, in a worker
+  thread or, where the run is sure to be short, itself.
+* the **debug callback**, which runs on the guest's fiber inside a poll, on whichever thread polls.
+  It records one request in ``self._request`` and suspends the fiber; everything else happens
+  after the poll has returned.
+
+Calls nest: while the guest is suspended in a host function, that may call in again.  Wasmtime
+wants call futures to end innermost first, so only the innermost call is ever polled or deleted.
+
+Whatever ends a call early, a cancellation above all, deletes its future: the fiber unwinds through
+the suspended debug callback, and the shadow stack pointer goes back to where the call began.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+import wasmtime
+from attrs import define, field
+
+from .. import capi
+from ..engine import Kind, Reason, Verdict, events
+from ..errors import InternalError, UsageError
+from ._capacity import check_room
+from ._frames import is_call
+from ._stack import CallRecord
+from ._threads import poll_in_thread
+from ._traps import explain, live_trap, make_trap, where_trapped
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._host import HostFunction
+    from ._instances import GuestInstance
+
+__all__ = ["Calls"]
+
+_host_call: contextvars.ContextVar[object | None] = contextvars.ContextVar(
+    "trio_wasmdbg host call", default=None
+)
+"""In which host call this task runs: only there may it call into the suspended guest."""
+
+
+@define
+class HookStop:
+    """The debug callback has suspended the guest at a check."""
+
+    instance: int
+    kind: int
+    fp: int
+    function: int
+    resume_point: int
+    verdict: Verdict | None
+
+
+@define
+class HostCall:
+    """The guest has called a host function of ours and is suspended in it."""
+
+    pending: capi.Pending
+    function: HostFunction
+
+
+@define(eq=False)
+class Call(CallRecord):
+    """One call from the host into the guest, while it lasts."""
+
+    done: trio.Event = field(factory=trio.Event)
+    host_token: object | None = None
+    """Set while the guest is suspended in a host function: who may call in from there."""
+    announced: BaseException | None = None
+    """A host function's exception that the holder has been told of before the guest unwinds."""
+    trap_announced: bool = False
+
+
+class Calls:
+    """The calls under way in one debuggee, outermost first."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._state = core.state
+        self._decider = core.arming.decider
+        self._stack: list[Call] = []
+        self._request: HookStop | HostCall | None = None
+        self.polling = False
+        """The guest computes right now, maybe in another thread."""
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    @property
+    def records(self) -> list[Call]:
+        return list(self._stack)
+
+    # ── the debug callback ─────────────────────────────────────────────────────────────────────
+
+    def on_hook(self, instance_id: int, kind: int, fp: int, resume_point: int) -> int | None:
+        """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
+        instance = self._state.instance(instance_id)
+        function = instance.frame_function(fp)
+        verdict = None
+        if not self._core.arming.stopping:
+            verdict = self._decider.decide(kind, instance.module, instance_id, fp, function, resume_point)
+            if verdict is None and (kind != Kind.SITE or instance.has_slow_twin(function)):
+                return 0
+        self._request = HookStop(instance_id, kind, fp, function, resume_point, verdict)
+        return None
+
+    def on_host_call(self, function: HostFunction, pending: capi.Pending) -> None:
+        """On the fiber, on the polling thread: record and suspend."""
+        self._request = HostCall(pending, function)
+
+    # ── one call, from beginning to end ────────────────────────────────────────────────────────
+
+    def check_may_call(self) -> None:
+        """Only the body, or the host function in which the guest is suspended, may call in."""
+        if self._core.closed:
+            raise UsageError("this debuggee is gone: its guest can be called only while its body runs")
+        if not self._stack:
+            return
+        token = self._stack[-1].host_token
+        if token is None or _host_call.get() is not token:
+            raise trio.BusyResourceError(
+                "another task's guest.call() is under way in this store; only a host function that it "
+                "is suspended in may call in"
+            )
+
+    async def run(
+        self, name: str, start: Callable[[], capi.CallFuture], *, opaque: bool = False
+    ) -> tuple[Any, ...]:
+        """Drive one call future to its end and return its values; a checkpoint.
+
+        Cancelled at any moment: the guest stops at its next check site, the future is deleted, the
+        shadow stack pointer is restored, and Cancelled goes on to the caller.
+        """
+        # Cancelled here: nothing has been started.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.check_may_call()
+        check_room()
+        state = self._state
+        call = Call(name, opaque, state.sp.get(), state.current.get())
+        future = start()
+        self._stack.append(call)
+        try:
+            # Cancelled in here: the finally clause is the teardown.
+            return await self._drive(call, future)
+        finally:
+            # No await: nothing can cut this short.
+            future.delete()
+            self._stack.remove(call)
+            state.sp.set(call.base_sp)
+            state.current.set(call.base_instance)
+            self._request = None
+            self._core.expire()
+            self._core.arming.call_ended(call.base_sp)
+            call.done.set()
+
+    async def _drive(self, call: Call, future: capi.CallFuture) -> tuple[Any, ...]:
+        inline = False
+        while not await self._poll(future, inline):
+            request, self._request = self._request, None
+            if isinstance(request, HookStop):
+                inline = await self._on_stop(call, request)
+            elif isinstance(request, HostCall):
+                await self._on_host_call(call, request)
+                inline = False
+            elif future.waiting is None:
+                # The engine's epoch or fuel yield: nothing for us to do.  Cancelled here: deleted.
+                await trio.lowlevel.checkpoint()
+            else:
+                raise InternalError("the guest is suspended, but the debug callback has left no request")
+        result = future.outcome()
+        if isinstance(result, capi.Returned):
+            return result.values
+        raise await self._failure(call, result)
+
+    async def _poll(self, future: capi.CallFuture, inline: bool) -> bool:
+        """Poll once; True when the call is complete.
+
+        A cancellation during the poll arms everything, so that the guest suspends at its next
+        check site; it is raised after the poll, unless the call has completed in it.
+        """
+        core = self._core
+        core.count("polls inline" if inline else "polls in a thread")
+        self.polling = True
+        try:
+            if inline:
+                done = _poll_inline(future)
+            else:
+                done = await poll_in_thread(future.poll, core.arming.stop, core.limiter)
+        finally:
+            self.polling = False
+        if future.interrupted is not None:
+            raise future.interrupted
+        if not done:
+            # Cancelled here: the guest is suspended, at a check or in a host call; run() deletes it.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return done
+
+    # ── checks ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _on_stop(self, call: Call, stop: HookStop) -> bool:
+        """Deal with a check; True if the next poll is sure to be short."""
+        core = self._core
+        instance = self._state.instance(stop.instance)
+        if stop.verdict is not None:
+            # Cancelled here: no event yet, the guest is deleted by run().
+            await instance.module.prepare(stop.function)
+            core.show(call, at_call=False, innermost_resume_point=stop.resume_point)
+            # Cancelled here: the event is in its channel, the guest is deleted by run().
+            await core.pause(self._event(call, stop, stop.verdict))
+            # The body's own cancellations were held back by the pause.
+            await trio.lowlevel.checkpoint_if_cancelled()
+        if stop.kind == Kind.SITE:
+            if not instance.has_slow_twin(stop.function):
+                # Cancelled here: no slow twin, and the guest is deleted.
+                await instance.make_slow_twin(stop.function)
+                core.arming.rearm()
+            # The slow twin begins with the check at which the holder has just been.
+            if stop.verdict is not None:
+                self._decider.skip = (stop.instance, stop.fp, stop.resume_point)
+        else:
+            self._decider.skip = None
+        instance.hook.resume(0)
+        return self._is_short(stop, instance)
+
+    def _is_short(self, stop: HookStop, instance: GuestInstance) -> bool:
+        """Whether the next instruction leads straight to another check, without blocking."""
+        if not self._decider.everything:
+            return False
+        instruction = instance.module.plan(stop.function).typed().instructions[stop.resume_point]
+        if not is_call(instruction):
+            return instruction.op.name not in _MAY_BE_LONG
+        # A direct call of a function with a body reaches that function's entry site.
+        return instruction.op.name == "call" and instance.module.is_defined(instruction.imm)
+
+    def _event(self, call: Call, stop: HookStop, verdict: Verdict) -> events.Event:
+        location, frame = self._core.here()
+        if verdict.reason is Reason.BREAKPOINT:
+            return events.Breakpoint(location, frame, verdict.breakpoints)
+        if verdict.reason is Reason.STEP:
+            return events.Step(location, frame)
+        if verdict.reason is Reason.INTERRUPT:
+            return events.Interrupted(location, frame)
+        call.trap_announced = True
+        assert frame is not None
+        code, message = live_trap(frame)
+        return events.Trap(location, frame, code=code, message=message, live=True)
+
+    # ── host functions ─────────────────────────────────────────────────────────────────────────
+
+    async def _on_host_call(self, call: Call, request: HostCall) -> None:
+        """Run a host function in this task, and give the guest its answer."""
+        core, pending, function = self._core, request.pending, request.function
+        error: Exception
+        try:
+            # Cancelled in here: run() deletes the guest, which is suspended in this host call.
+            values = await self._run_host_function(call, request)
+            pending.finish(values)
+            return
+        except wasmtime.ExitTrap as exc:
+            # The guest ends itself, from a call further in: no error of the host's.
+            call.announced = error = exc
+        except Exception as exc:
+            error = exc
+            if not self._decider.ignoring:
+                core.show(call, at_call=True)
+                location, frame = core.here()
+                # Cancelled here: as in _on_stop().
+                await core.pause(events.HostcallError(location, frame, exc, function.name, live=True))
+                await trio.lowlevel.checkpoint_if_cancelled()
+            call.announced = exc
+        pending.fail(error)
+
+    async def _run_host_function(self, call: Call, request: HostCall) -> tuple[Any, ...]:
+        token = call.host_token = object()
+        reset = _host_call.set(token)
+        try:
+            result = request.function.fn(*request.pending.args)
+            if inspect.isawaitable(result):
+                result = await result
+            return request.function.results_of(result)
+        finally:
+            _host_call.reset(reset)
+            # A task that the host function left behind may still be in a call of its own, and
+            # futures must end innermost first.
+            while self._stack[-1] is not call:
+                with trio.CancelScope(shield=True):
+                    await self._stack[-1].done.wait()
+            call.host_token = None
+
+    # ── failures ───────────────────────────────────────────────────────────────────────────────
+
+    async def _failure(self, call: Call, result: capi.Trapped | capi.Failed) -> BaseException:
+        """Tell the holder of a guest that has been unwound; the exception that the body is to see."""
+        core = self._core
+        if isinstance(result, capi.Trapped):
+            how, overflow = where_trapped(self._state, call.base_sp, result)
+            core.show(call, resumable=False, **how)
+            trap = make_trap(result, list(core.first_frames(_IN_EXCEPTION)), overflow=overflow)
+            if not call.trap_announced and not self._decider.ignoring:
+                location, frame = core.here()
+                code = trap.trap_code.name if trap.trap_code is not None else None
+                # Cancelled here: the event is in its channel; the guest is gone already.
+                await core.pause(events.Trap(location, frame, code=code, message=trap.message))
+                await trio.lowlevel.checkpoint_if_cancelled()
+            return trap
+        if result.exit_code is not None or result.exception is None:
+            return result.error
+        if result.exception is call.announced:
+            return result.exception
+        # A plain function of the user's own linker: Wasmtime has unwound the guest already.
+        error = explain(result.exception)
+        if isinstance(error, Exception) and not self._decider.ignoring:
+            core.show(call, at_call=True, resumable=False)
+            location, frame = core.here()
+            # Cancelled here: as above.
+            await core.pause(events.HostcallError(location, frame, error))
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return error
+
+
+_IN_EXCEPTION = 100
+"""Frames kept in a trap's exception; the Trap event has them all."""
+
+_MAY_BE_LONG = frozenset(
+    {
+        "memory.fill", "memory.copy", "memory.init", "memory.grow",
+        "table.fill", "table.copy", "table.init", "table.grow",
+        "memory.atomic.wait32", "memory.atomic.wait64",
+    }
+)  # fmt: skip
+
+
+@trio.lowlevel.enable_ki_protection
+def _poll_inline(future: capi.CallFuture) -> bool:
+    # A KeyboardInterrupt in the debug callback would be lost; trio raises it at its next checkpoint
+    # instead.
+    return future.poll_inline()
+
+
