@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from attrs import define, field
 
-__all__ = ["Form", "WastModule", "modules", "parse", "testsuite"]
+__all__ = ["Form", "WastModule", "modules", "parse", "suite_folder"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,7 +67,7 @@ class WastModule(NamedTuple):
     context: str
 
 
-def testsuite() -> Path | None:
+def suite_folder() -> Path | None:
     """The folder of the official test suite, or None if it isn't there."""
     shared = Path(os.environ.get("TRIO_WASMDBG_SHARED", _ROOT.parent / "shared"))
     folder = shared / "spec" / "testsuite"

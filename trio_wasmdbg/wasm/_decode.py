@@ -181,7 +181,7 @@ class _Builder:
         return found
 
 
-def decode_module(data: bytes) -> Module:
+def decode_module(data: bytes | bytearray | memoryview) -> Module:
     """Decode a module (not its function bodies' instructions: :func:`read_body` does that).
 
     :raises MalformedModuleError: *data* is not a core module; says what is wrong and where.

@@ -20,6 +20,7 @@ from ._types import (
     HEAP_EXTERN,
     HEAP_I31,
     ArrayType,
+    FuncType,
     StructType,
     ValType,
     ref_type,
@@ -49,9 +50,10 @@ _KINDS: dict[int, Literal["block", "loop", "if", "try_table"]] = {
     _TRY_TABLE: "try_table",
 }
 
-_WORK_LIMIT = 20_000_000
-"""Operands moved by instructions that move many, in one function.  Such an instruction takes two bytes
-and may move 1,000; without a limit a small hostile function would take minutes and gigabytes."""
+_WORK_LIMIT = 10_000_000
+"""Operands popped (and ten times those pushed) by instructions that move more than 8, in one function.
+Such an instruction takes two bytes and may move 1,000: without a limit a small hostile function would
+take minutes and gigabytes.  Repeating the same push on the same stack is free."""
 
 
 def type_body(module: Module, function: Function) -> TypedBody:
@@ -116,7 +118,8 @@ class _Typing:
         key = (id(top), id(types))
         found = self.pushed.get(key)
         if found is None:
-            self.spend(len(types))
+            if len(types) > 8:
+                self.spend(10 * len(types))
             found = top
             for type in types:
                 found = tuple.__new__(Operand, (found, type, height))
@@ -440,14 +443,14 @@ class _Typing:
 
         # calls (spec, "Validation, Instructions, Control Instructions")
         if rule is Rule.CALL_INDIRECT or rule is Rule.CALL_REF:
-            type = module.func_type(imm if rule is Rule.CALL_REF else imm.type_index)
+            type = self.func_type(imm if rule is Rule.CALL_REF else imm.type_index)
             return self.push(pop(len(type.params) + 1), type.results), False
         if rule in (Rule.RETURN_CALL, Rule.RETURN_CALL_INDIRECT, Rule.RETURN_CALL_REF):
             if rule is Rule.RETURN_CALL:
                 type, more = module.functions[imm].type, 0
             else:
                 index = imm if rule is Rule.RETURN_CALL_REF else imm.type_index
-                type, more = module.func_type(index), 1
+                type, more = self.func_type(index), 1
             if len(type.params) + more > available:
                 self.underflow(op)
             return top, True
@@ -514,6 +517,12 @@ class _Typing:
             return one(ref_type(False, index), op.pop_count)
         problem = f"instruction {op.name} can't be typed"
         raise UnsupportedInstructionError(problem, **self.place())  # type: ignore[arg-type]
+
+    def func_type(self, index: int) -> FuncType:
+        found = self.module.types[index]
+        if not isinstance(found, FuncType):
+            self.fail(f"type {index} is not a function type")
+        return found
 
     def struct(self, index: int) -> StructType:
         found = self.module.types[index]
