@@ -24,7 +24,7 @@ from trio_wasmdbg.capi._outcomes import Failed, Outcome, RawFrame, Returned, Tra
 from trio_wasmdbg.capi._statistics import abandoned_futures, live_futures, live_host_functions, live_pendings
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
 from trio_wasmdbg.capi._tables import table_get, table_set, table_size
-from trio_wasmdbg.capi._values import FloatBits, OpaqueReference, Signature, signature_of
+from trio_wasmdbg.capi._values import FloatBits, OpaqueReference, Signature, signature_of, signature_of_type
 
 __all__ = [
     # calls
@@ -56,6 +56,7 @@ __all__ = [
     "new_global",
     "set_global",
     "signature_of",
+    "signature_of_type",
     "table_get",
     "table_set",
     "table_size",

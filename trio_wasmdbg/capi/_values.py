@@ -41,7 +41,7 @@ __all__ = [
     "Signature",
     "from_raw",
     "function_type",
-    "signature_of",
+    "signature_of", "signature_of_type",
     "to_raw",
     "unroot",
 ]
@@ -290,12 +290,24 @@ def signature_of(store: Storelike, func: wasmtime.Func) -> Signature:
     handle.check(func)
     pointer = lib.func_type(handle.context, byref(func._func))
     try:
-        return Signature(
-            tuple(_valtype_text(p) for p in _vector(lib.functype_params(pointer))),
-            tuple(_valtype_text(p) for p in _vector(lib.functype_results(pointer))),
-        )
+        return _signature_at(pointer)
     finally:
         lib.functype_delete(pointer)
+
+
+def signature_of_type(type_: wasmtime.FuncType) -> Signature:
+    """A function type of wasmtime-py's as text.
+
+    Its own ``str(type_.params[0])`` ends the process for ``v128`` and the GC references.
+    """
+    return _signature_at(type_.ptr())
+
+
+def _signature_at(pointer: Any) -> Signature:
+    return Signature(
+        tuple(_valtype_text(p) for p in _vector(lib.functype_params(pointer))),
+        tuple(_valtype_text(p) for p in _vector(lib.functype_results(pointer))),
+    )
 
 
 _WASM_KINDS: Final = {"i32": 0, "i64": 1, "f32": 2, "f64": 3, "externref": 128, "funcref": 129}

@@ -82,15 +82,9 @@ class Guest(metaclass=NoPublicConstructor):
 
         :raises wasmtime.WasmtimeError: the name is taken in this linker.
         """
-        define_host_function(
-            self._core,
-            capi.RawLinker(linker, linker.engine),
-            module,
-            name,
-            [str(valtype) for valtype in type.params],
-            [str(valtype) for valtype in type.results],
-            fn,
-        )
+        types = capi.signature_of_type(type)
+        raw = capi.RawLinker(linker, linker.engine)
+        define_host_function(self._core, raw, module, name, types.params, types.results, fn)
 
     async def instantiate(
         self,
@@ -159,8 +153,8 @@ class Guest(metaclass=NoPublicConstructor):
             if isinstance(item, capi.Extern):
                 linker.define(core.store, *place, item)
             elif callable(item):
-                params, results = _types(each)
-                define_host_function(core, linker, *place, params, results, item)
+                types = _types(each)
+                define_host_function(core, linker, *place, types.params, types.results, item)
             else:
                 raise TypeError(f"import {place[0]}.{place[1]} can't be a {type(item).__name__}")
         return linker.linker
@@ -178,8 +172,8 @@ def _find(imports: Imports, module: str, name: str) -> Any:
     return names[name]
 
 
-def _types(wanted: Any) -> tuple[list[str], list[str]]:
+def _types(wanted: Any) -> capi.Signature:
     kind = wanted.type
     if not isinstance(kind, wasmtime.FuncType):
         raise TypeError(f"import {wanted.module}.{wanted.name} is no function: a callable can't stand for it")
-    return [str(valtype) for valtype in kind.params], [str(valtype) for valtype in kind.results]
+    return capi.signature_of_type(kind)

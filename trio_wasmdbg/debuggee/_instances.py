@@ -132,12 +132,13 @@ class GuestInstance(metaclass=NoPublicConstructor):
     def global_value(self, index: int) -> object:
         """A global's value: a signed int, a float, or what the reference stands for."""
         self._require_quiet()
-        return self.global_(index).value(self._store)
+        return capi.get_global(self._store, self.global_(index))
 
     def set_global(self, index: int, value: object) -> None:
         """Set a mutable global; wasmtime.WasmtimeError where it is not mutable."""
         self._require_quiet()
-        self.global_(index).set_value(self._store, value)
+        valtype = str(self._module.original.globals[index].type.valtype)
+        capi.set_global(self._store, self.global_(index), valtype, value)
 
     def _check(self, what: str, index: int, count: int) -> None:
         if not 0 <= index < count:
@@ -281,7 +282,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
     def write_slot(self, valtype: ValType, address: int, value: object) -> None:
         """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""
         if valtype.is_ref:
-            capi.table_set(self._store, self._ref_table(valtype), address >> 3, value)
+            capi.table_set(self._store, self._ref_table(valtype), address >> 3, value, str(valtype))
         else:
             self.debug_memory.write(address, encode_value(valtype, value))
 
