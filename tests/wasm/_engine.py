@@ -6,6 +6,7 @@ import re
 from functools import cache
 
 import wasmtime
+from hypothesis import settings
 
 from trio_wasmdbg.wasm import (
     F32,
@@ -18,12 +19,16 @@ from trio_wasmdbg.wasm import (
     SectionId,
     TypedBody,
     decode_module,
+    operand_types,
     section,
     type_body,
     uleb,
 )
 
-__all__ = ["LETTERS", "assemble", "engine", "is_valid", "letters", "typed", "with_body"]
+__all__ = ["LETTERS", "STEADY", "assemble", "engine", "is_valid", "letters", "typed", "with_body"]
+
+STEADY = settings(deadline=None, derandomize=True)
+"""For property tests: the same examples in every run, on a slow machine too."""
 
 LETTERS = {I32: "i", I64: "I", F32: "f", F64: "F", V128: "v"}
 
@@ -60,8 +65,6 @@ def typed(text: str, function: int = 0) -> TypedBody:
 
 def letters(body: TypedBody) -> list[str]:
     """The operand stack before each instruction, one letter an operand, ``*`` for dead code."""
-    from trio_wasmdbg.wasm import operand_types
-
     return [
         "".join(LETTERS.get(t, f"<{t}>") for t in operand_types(stack)) if alive else "*"
         for stack, alive in zip(body.stacks, body.reachable, strict=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wasm._engine import assemble, with_body
+from tests.wasm._engine import STEADY, assemble, with_body
 from trio_wasmdbg.errors import MalformedModuleError, ModuleError, UnsupportedFeatureError
 from trio_wasmdbg.wasm import (
     I32,
@@ -130,6 +130,7 @@ def test_any_byte_changed() -> None:
             look_at_everything(data[:place] + bytes((value,)) + data[place + 1 :])
 
 
+@STEADY
 @given(st.data())
 def test_mutations(draw: st.DataObject) -> None:
     data = bytearray(original())
@@ -147,12 +148,14 @@ def test_mutations(draw: st.DataObject) -> None:
     look_at_everything(bytes(data))
 
 
+@STEADY
 @given(st.binary(max_size=200))
 def test_any_code(code: bytes) -> None:
     module = decode_module(original())
     look_at_everything(with_body(module, 1, b"\0" + code + b"\x0b"))
 
 
+@STEADY
 @given(st.integers(0, 13), st.binary(max_size=60))
 def test_any_section(id: int, payload: bytes) -> None:
     look_at_everything(MAGIC + section(id, payload))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.wasm._engine import STEADY
 from trio_wasmdbg.wasm import (
     LebError,
     read_s32,
@@ -59,6 +60,7 @@ def test_signed_bytes(value: int, data: str) -> None:
     assert read_s32(bytes.fromhex(data), 0, len(data) // 2) == (value, len(data) // 2)
 
 
+@STEADY
 @given(U32, U64, S32, S33, S64, st.binary(max_size=3), st.binary(max_size=3))
 def test_round_trips(u32: int, u64: int, s32: int, s33: int, s64: int, before: bytes, after: bytes) -> None:
     def check(read: Reader, data: bytes, value: int) -> None:
@@ -78,6 +80,7 @@ def test_unsigned_constants_wrap() -> None:
     assert sleb64(2**64 - 1) == sleb64(-1)
 
 
+@STEADY
 @given(U32, st.integers(1, 4))
 def test_overlong_within_the_limit_is_legal(value: int, length: int) -> None:
     """Spec: encodings may be padded as long as they stay within ceil(N/7) bytes."""
@@ -86,6 +89,7 @@ def test_overlong_within_the_limit_is_legal(value: int, length: int) -> None:
         assert read_u32(uleb_padded(value, more), 0, more) == (value, more)
 
 
+@STEADY
 @given(st.integers(-64, 63))
 def test_overlong_signed_is_legal(value: int) -> None:
     sign = 0x7F if value < 0 else 0
@@ -119,6 +123,7 @@ def test_bad_integers(read: Reader, data: str) -> None:
     assert caught.value.offset == 2
 
 
+@STEADY
 @given(st.binary(max_size=12))
 def test_any_bytes_give_a_value_in_range_or_an_error(data: bytes) -> None:
     ranges: list[tuple[Reader, int, int]] = [

@@ -272,9 +272,9 @@ class DataSegment:
     end: int
 
 
-@frozen
+@frozen(eq=False)
 class Module:
-    """A decoded module.  Get one from :func:`decode_module`.
+    """A decoded module.  Get one from :func:`decode_module`; compared and hashed by identity.
 
     All index spaces are whole: imports come first, with ``import_`` set.
     """

@@ -121,7 +121,10 @@ class Flow(Enum):
 
 
 class Rule(IntEnum):
-    """How the validation algorithm types an instruction (``FIXED``: by ``Op.pops`` and ``Op.pushes``)."""
+    """How the validation algorithm types an instruction (``FIXED``: by ``Op.pops`` and ``Op.pushes``).
+
+    The order counts: ``ELSE`` next to ``END``, and ``BR`` to ``UNREACHABLE`` in one run.
+    """
 
     FIXED = 0
     LOCAL_GET = 1
