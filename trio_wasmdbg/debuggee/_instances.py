@@ -51,6 +51,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
         self._slow: set[int] = set()
         self._companions = 0
         self._linker: capi.RawLinker | None = None
+        self._linked = {names.sp, names.instance, names.hook}
         self._hook: capi.Hook | None = None
         self._everything = False
         self._armed_functions: set[int] = set()
@@ -173,7 +174,6 @@ class GuestInstance(metaclass=NoPublicConstructor):
         self._hook = capi.define_hook(None, store, "hook", on_hook)
         capi.table_set(store, self._slots, self._layout.hook_slot, self._hook.func)
         names = self._names
-        linker.define_instance(store, names.prefix, self._raw)
         linker.define(store, names.prefix, names.sp, self._state.sp.item)
         linker.define(store, names.prefix, names.instance, self._state.current.item)
         linker.define(store, names.prefix, names.hook, self._hook.func)
@@ -198,9 +198,14 @@ class GuestInstance(metaclass=NoPublicConstructor):
 
         A checkpoint.  Cancelled: the slot is as before.
         """
-        compiled, name = await self._module.slow_twin(function)
+        twin = await self._module.slow_twin(function)
         assert self._linker is not None
-        future = capi.start_instantiate(self._store, self._linker, compiled)
+        for name in twin.imports:
+            # Only what is needed, and only reserved names: an export of the user's may be called "sp".
+            if name not in self._linked:
+                self._linked.add(name)
+                self._linker.define(self._store, self._names.prefix, name, self._raw.export(name))
+        future = capi.start_instantiate(self._store, self._linker, twin.compiled)
         try:
             # A companion has no start function and no segments: one short poll, here and now.
             future.poll()
@@ -211,7 +216,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
             raise InternalError(f"a slow twin could not be instantiated: {result}")
         companion = result.values[0]
         plan = self._module.plan(function)
-        capi.table_set(self._store, self._slots, plan.slot, companion.export(name))
+        capi.table_set(self._store, self._slots, plan.slot, companion.export(twin.export))
         self._companions += 1
         self._slow.add(function)
         if self._everything:

@@ -9,6 +9,7 @@ from typing import Any, final
 
 import trio
 import wasmtime
+from attrs import frozen
 
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
@@ -19,7 +20,7 @@ from ..wasm import ExternKind, Module, decode_module
 from ._threads import compute
 from ._util import NoPublicConstructor
 
-__all__ = ["GuestModule", "Source", "load_module", "read_source"]
+__all__ = ["GuestModule", "SlowTwin", "Source", "load_module", "read_source"]
 
 Source = bytes | bytearray | str | Path
 """What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
@@ -27,6 +28,16 @@ Source = bytes | bytearray | str | Path
 
 _QUICK = 1_000
 """Instructions that are typed in about a millisecond."""
+
+
+@frozen
+class SlowTwin:
+    """A compiled companion module with one function's slow twin."""
+
+    compiled: wasmtime.Module
+    export: str
+    imports: tuple[str, ...]
+    """What it imports, by the main module's reserved names."""
 
 
 @final
@@ -47,7 +58,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._name = name
         self._instrumented = instrumented
         self._compiled = compiled
-        self._slow: dict[int, tuple[wasmtime.Module, str]] = {}
+        self._slow: dict[int, SlowTwin] = {}
         self._bodies = [
             (function.body.start, function.body.end, function.index)
             for function in self.original.functions
@@ -146,8 +157,8 @@ class GuestModule(metaclass=NoPublicConstructor):
 
     # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 
-    async def slow_twin(self, function: int) -> tuple[wasmtime.Module, str]:
-        """The compiled companion that holds a function's slow twin, and its export's name.
+    async def slow_twin(self, function: int) -> SlowTwin:
+        """The compiled companion that holds a function's slow twin.
 
         Made at the first call, off the trio thread, and kept.  Cancelled: nothing is kept.
         Two tasks that ask at the same time may both make it; either is as good.
@@ -157,9 +168,11 @@ class GuestModule(metaclass=NoPublicConstructor):
             await trio.lowlevel.checkpoint()
             return known
 
-        def work(tick: Callable[[], None]) -> tuple[wasmtime.Module, str]:
+        def work(tick: Callable[[], None]) -> SlowTwin:
             companion: Companion = slow_twin(self._instrumented, [function], tick=tick)
-            return capi.compile(self._engine, companion.wasm), companion.entries[function]
+            imports = tuple(dict.fromkeys(each.name for each in decode_module(companion.wasm).imports))
+            compiled = capi.compile(self._engine, companion.wasm)
+            return SlowTwin(compiled, companion.entries[function], imports)
 
         made = await compute(work)
         self._slow[function] = made
