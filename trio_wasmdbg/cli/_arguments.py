@@ -17,11 +17,12 @@ __all__ = ["DemoOptions", "Options", "RunOptions", "parse_arguments"]
 
 @frozen
 class DemoOptions:
-    """``demo [--list] [SCENE...]``"""
+    """``demo [--list | --source] [SCENE...]``"""
 
     scenes: tuple[str, ...] = ()
     """None named: all of them."""
     list: bool = False
+    source: bool = False
 
 
 @frozen
@@ -49,7 +50,7 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str] = os.en
     parser = _make_parser(environ)
     found = parser.parse_args(list(arguments) or ["demo"])
     if found.command == "demo":
-        return DemoOptions(scenes=tuple(found.scene), list=found.list)
+        return DemoOptions(scenes=tuple(found.scene), list=found.list, source=found.source)
     return RunOptions(
         file=found.file,
         arguments=tuple(found.arguments),
@@ -85,11 +86,14 @@ def _make_parser(environ: Mapping[str, str]) -> _Parser:
         help="watch the debugger at work on a bundled guest",
         description="Debugs a bundled guest, compiled from C, step by step.",
         epilog="examples:\n  trio-wasmdbg demo            every scene\n"
-        "  trio-wasmdbg demo --list     their names\n",
+        "  trio-wasmdbg demo --list     their names\n"
+        "  trio-wasmdbg demo --source trap   the program of one of them\n",
         formatter_class=raw,
         allow_abbrev=False,
     )
-    demo.add_argument("--list", action="store_true", help="name the scenes, and play none")
+    what = demo.add_mutually_exclusive_group()
+    what.add_argument("--list", action="store_true", help="name the scenes, and play none")
+    what.add_argument("--source", action="store_true", help="print the scenes' programs, and play none")
     demo.add_argument("scene", nargs="*", metavar="SCENE", help="play only these, in this order")
 
     run = commands.add_parser(

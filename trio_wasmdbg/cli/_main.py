@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from trio_wasmdbg.cli._arguments import Options, parse_arguments
+from trio_wasmdbg.cli._arguments import DemoOptions, Options, parse_arguments
+from trio_wasmdbg.cli._demo import demo
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: Final[dict[type[Options], Callable[[Any], int]]] = {}
+COMMANDS: Final[dict[type[Options], Callable[[Any], int]]] = {DemoOptions: demo}
 """What each kind of options does: takes them, and gives the exit code."""
 
 

@@ -75,7 +75,7 @@ def event_json(event: EventRecord) -> dict[str, object]:
         shown["module_offset"] = event.module_offset
     if event.note:
         shown["note"] = event.note
-    return shown
+    return shown | dict(event.facts)
 
 
 def frame_json(frame: FrameRecord) -> dict[str, object]:

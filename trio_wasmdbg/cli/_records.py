@@ -5,7 +5,9 @@ They hold values, not handles: a record taken while the guest was paused stays g
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import Factory, frozen
 
 __all__ = ["EventRecord", "FrameRecord", "LocalRecord", "Value"]
 
@@ -63,3 +65,5 @@ class EventRecord:
     module_offset: int | None = None
     note: str = ""
     """A remark for people: ``"the division has not happened yet"``."""
+    facts: Mapping[str, object] = Factory(dict)
+    """More for scripts, under names of their own: ``breakpoints``, ``code``, ``exit_code``, …"""

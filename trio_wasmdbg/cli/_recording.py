@@ -1,0 +1,111 @@
+"""From live events and frames to records: taken while the guest is paused, good for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import wasmtime
+
+from trio_wasmdbg import UNAVAILABLE, Frame, events
+from trio_wasmdbg.cli._records import EventRecord, FrameRecord, LocalRecord, Value
+from trio_wasmdbg.wasm import disassemble
+
+__all__ = ["callers", "event_record", "frame_record", "frame_records", "instruction_text"]
+
+
+def callers(frame: Frame | None) -> Iterator[Frame]:
+    """A frame, its caller, that one's caller, to the activation's first."""
+    while frame is not None:
+        yield frame
+        frame = frame.parent
+
+
+def instruction_text(frame: Frame) -> str:
+    """The instruction that comes next in a frame, disassembled."""
+    return disassemble(frame.instance.module.original, frame.instruction, frame.function_index)
+
+
+def frame_record(frame: Frame, depth: int = 0) -> FrameRecord:
+    """A frame's whole state."""
+    return FrameRecord(
+        depth=depth,
+        function_index=frame.function_index,
+        function_name=frame.function_name,
+        module_offset=frame.module_offset,
+        instruction=instruction_text(frame),
+        locals=tuple(
+            LocalRecord(
+                variable.index,
+                # A placeholder for a missing name is no name.
+                None if variable.name == f"local[{variable.index}]" else variable.name,
+                _value(str(variable.type), variable.value),
+            )
+            for variable in frame.variables
+        ),
+        operand_stack=tuple(
+            _value(str(type), value)
+            for type, value in zip(frame.operand_types, frame.operand_stack, strict=True)
+        ),
+        exact=frame.exact,
+    )
+
+
+def frame_records(frames: Iterable[Frame], most: int | None = None) -> list[FrameRecord]:
+    """Frames, innermost first; the first *most* of them."""
+    return [frame_record(frame, depth) for depth, frame in enumerate(islice(frames, most))]
+
+
+def _value(type: str, value: object) -> Value:
+    known = value is not UNAVAILABLE
+    return Value(type, value if known else None, known)
+
+
+def event_record(event: events.Event) -> EventRecord:
+    """An event in words, and its facts for scripts."""
+    if isinstance(event, events.Finished):
+        return _finished(event)
+    kind, detail, note = "paused", "", ""
+    facts: dict[str, object] = {}
+    match event:
+        case events.Breakpoint():
+            numbers = [each.id for each in event.breakpoints]
+            kind, detail = "breakpoint", " and ".join(map(str, numbers))
+            facts["breakpoints"] = numbers
+        case events.Step():
+            kind = "step"
+        case events.Interrupted():
+            kind = "interrupted"
+        case events.Trap():
+            kind, detail = "trap", event.code or ""
+            note = event.message.removeprefix("wasm trap: ")
+            facts |= {"code": event.code, "live": event.live}
+        case events.ExceptionThrown():
+            kind, detail = "exception", str(event.tag)
+        case events.HostcallError():
+            kind, detail = "host error", event.host_function
+            note = _error_text(event.error)
+            facts |= {"host_function": event.host_function, "error": note, "live": event.live}
+    location = event.location
+    if location is None:
+        return EventRecord(kind, detail, note=note or "no guest code is on the stack", facts=facts)
+    facts["function_index"] = location.function_index
+    return EventRecord(kind, detail, location.function_name, location.module_offset, note, facts)
+
+
+def _finished(event: events.Finished) -> EventRecord:
+    if event.exit_code is not None:
+        detail = f"with exit code {event.exit_code}"
+        return EventRecord("finished", detail, facts={"exit_code": event.exit_code})
+    if event.error is not None:
+        text = _error_text(event.error)
+        return EventRecord("finished", "with an error", note=text, facts={"error": text})
+    result = event.result
+    shown = result if isinstance(result, int | float | str | None) else repr(result)
+    return EventRecord("finished", "" if result is None else f"with {shown}", facts={"result": shown})
+
+
+def _error_text(error: BaseException | None) -> str:
+    if isinstance(error, wasmtime.Trap):
+        return error.message.removeprefix("wasm trap: ")
+    return f"{type(error).__name__}: {error}"
