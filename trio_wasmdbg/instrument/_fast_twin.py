@@ -21,15 +21,16 @@ from array import array
 from collections.abc import Callable
 from typing import Final
 
-from attrs import define, frozen
+from attrs import frozen
 
 from ..errors import UnsupportedFeatureError, UnsupportedInstructionError
-from ..wasm import I32, Flow, FuncType, Instruction, Module, Operand, TypedBody, ValType, sleb64, uleb
+from ..wasm import I32, Flow, FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, INSTANCE, SP, Additions, FrameAccess
+from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import INSTANCE_OFFSET, RESUME_OFFSET, FrameLayout
 from ._layout import INSTANCE_ID, SITES_BASE
-from ._survey import DIVISIONS, Facts, division_can_trap, survey
+from ._survey import DIVISIONS, WHOLE, Facts, branch_depths, division_can_trap, survey
 
 __all__ = ["AFTER_CALL", "ENTRY", "HELPED", "INSERTED", "LOOP", "MAX_BODY", "FastTwin", "FastTwinBuilder"]
 
@@ -64,6 +65,8 @@ class FastTwin:
         range was inserted before that place, else it was copied from there.
     :ivar sites: for each check site its resume point and kind, as ``resume_point << 2 | kind``.
     :ivar unassigned: for each call, the mask of locals that are zero and not in the frame.
+    :ivar activity: from which instructions on the frame is pushed or not, ascending; of interest only for
+        those that call or may trap.
     """
 
     body: bytes
@@ -71,32 +74,7 @@ class FastTwin:
     old: array[int]
     sites: array[int]
     unassigned: dict[int, int]
-
-
-@define
-class _Label:
-    """An open construct.
-
-    :ivar stored: how many operands are stored at its end, whatever happens inside.
-    :ivar dirty: with ``zero``, the locals' state merged from the branches to its end; None if there was none.
-    :ivar or_else: state at the ``else``.
-    """
-
-    loop: bool
-    stored: int
-    dirty: int | None = None
-    zero: int = 0
-    or_else: tuple[int, int] | None = None
-
-    def join(self, dirty: int, zero: int) -> None:
-        """Control may come here with this state: dirty is what any path says, zero what all say."""
-        if self.loop:
-            return
-        if self.dirty is None:
-            self.dirty, self.zero = dirty, zero
-        else:
-            self.dirty |= dirty | self.zero ^ zero
-            self.zero &= zero
+    activity: list[tuple[int, bool]]
 
 
 class FastTwinBuilder:
@@ -139,11 +117,14 @@ class FastTwinBuilder:
         body = typed.function.body
         assert body is not None
         self._position = body.code_start  # of what is to be copied next
-        self._dirty = (1 << len(self._type.params)) - 1
-        self._zero = (1 << len(typed.locals)) - 1 & ~self._dirty
+        parameters = (1 << len(self._type.params)) - 1
+        self._now = Flowing(parameters, (1 << len(typed.locals)) - 1 & ~parameters)
+        self._activity: list[tuple[int, bool]] = []
         self._stored = 0
+        self._leaf = False
+        self._fp_needed = False
         self._facts: dict[int, Facts] = {}
-        self._labels: list[_Label] = []
+        self._labels: list[Label] = []
         self.tail_called: set[int] = set()
         """Functions that :meth:`build` has found a ``return_call`` of."""
 
@@ -258,6 +239,7 @@ class FastTwinBuilder:
         low = self._stored
         if low >= high:
             return
+        self._fp_needed = True
         assert stack is not None
         frame, access, additions = self._frame, self._access, self._additions
         if stack.height + 1 - low <= MANY_OPERANDS:
@@ -294,8 +276,9 @@ class FastTwinBuilder:
     def _leave(self, operands: list[tuple[int, ValType, int]], resume_point: int) -> bytes:
         """Stores everything that the frame lacks, and goes."""
         frame, access = self._frame, self._access
-        parts = [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
-        parts += [self._store_mask(self._dirty), self._store_zeros(self._zero), self._exit(resume_point)]
+        parts = [self._activation()]
+        parts += [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
+        parts += [self._store_mask(self._now.dirty), self._store_zeros(self._now.zero), self._exit(resume_point)]
         return b"".join(parts)
 
     def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
@@ -315,35 +298,65 @@ class FastTwinBuilder:
 
     # ── the pieces of a body ───────────────────────────────────────────────────────────────────
 
-    def _prologue(self) -> None:
-        frame, access, additions = self._frame, self._access, self._additions
-        self._mark(self._position | INSERTED)
-        self._out += b"".join(
-            [
-                emit.global_get(SP),
-                emit.i32_const(frame.size),
-                emit.I32_SUB,
-                emit.local_tee(self._fp),
-                # Function index and resume point 0 at once.  Without room, the address is huge and this
-                # traps, with sp as it was.
-                b"\x42" + sleb64(self._typed.function.index),
-                additions.memory_access(0x37, 0, 3),
-            ]
-        )
+    def _frame_address(self) -> bytes:
+        """Where the frame is, or would be if it is not pushed."""
+        return b"".join([emit.global_get(SP), emit.i32_const(self._frame.size), emit.I32_SUB])
+
+    def _activation(self) -> bytes:
+        """Pushes the frame, if it may be missing."""
+        if self._now.active == ACTIVE:
+            return b""
+        access, additions = self._access, self._additions
+        parts = []
+        if self._leaf:
+            parts += [self._frame_address(), emit.local_set(self._fp)]
+        uncertain = self._escapable and self._now.active == UNCERTAIN
+        if uncertain:
+            # Doing it twice would lose the instance that was current before.
+            parts += [emit.global_get(SP), access.fp, b"\x47", emit.IF_EMPTY]  # i32.ne
+        # Without room on the shadow stack, the address is huge and this store traps, with sp as it was.
+        parts.append(access.store_i32(0, emit.i32_const(self._typed.function.index)))
         if self._escapable:
-            self._out += access.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE))
-            self._out += emit.i32_const(0) + additions.memory_access(0x28, INSTANCE_ID, 2)
-            self._out += emit.global_set(INSTANCE)
-        self._out += access.fp + emit.global_set(SP)
+            parts += [
+                access.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE)),
+                emit.i32_const(0),
+                additions.memory_access(0x28, INSTANCE_ID, 2),
+                emit.global_set(INSTANCE),
+            ]
+        parts += [access.fp, emit.global_set(SP)]
+        if uncertain:
+            parts.append(emit.END)
+        return b"".join(parts)
+
+    def _deactivation(self) -> bytes:
+        """Pops the frame, if it is pushed."""
+        active = self._now.active
+        if active == INACTIVE:
+            return b""
+        pop = self._access.pop(self._frame.size, self._escapable)
+        if active == UNCERTAIN and self._escapable:
+            return b"".join([emit.global_get(SP), self._access.fp, b"\x46", emit.IF_EMPTY, pop, emit.END])
+        return pop
+
+    def _activate(self, instruction: Instruction) -> None:
+        """Pushes the frame before *instruction*."""
+        self._copy_to(instruction.offset)
+        self._out += self._activation()
+        self._now.active = ACTIVE
+
+    def _prologue(self) -> None:
+        self._mark(self._position | INSERTED)
+        if not self._leaf:
+            self._out += self._frame_address() + emit.local_set(self._fp)
         self._check(0, ENTRY, self._leave([], 0))
-        self._out += b"\x02" + additions.block_type(self._type.results)
+        self._out += b"\x02" + self._additions.block_type(self._type.results)
 
     def _enter(self, k: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
         """``block``, ``loop``, ``if``."""
         flow = instruction.op.flow
         loop = flow is Flow.LOOP
         if not live:
-            self._labels.append(_Label(loop, 0))
+            self._labels.append(Label(loop, 0))
             return
         control = self._typed.controls[k]
         facts = self._facts[k]
@@ -354,52 +367,65 @@ class FastTwinBuilder:
                 self._store_operands(stack, base)
         elif self._stored > base:
             self._stored = base
-        label = _Label(loop, self._stored)
+        label = Label(loop, self._stored)
         self._labels.append(label)
         if flow is Flow.IF:
-            label.or_else = (self._dirty, self._zero)
+            label.at_else = self._now.copy()
         elif loop:
+            uncertain = self._now.active == UNCERTAIN
+            if (facts.calls and self._now.active != ACTIVE) or (facts.traps and uncertain):
+                self._activate(instruction)
             if facts.calls:
-                before = self._dirty & ~facts.assigned
+                before = self._now.dirty & ~facts.assigned
                 if before:
                     # Clean in the whole loop then: stored once instead of in each iteration.
                     self._copy_to(instruction.offset)
                     self._out += self._store_mask(before)
-                    self._dirty &= ~before
+                    self._now.dirty &= ~before
             self._copy_to(instruction.end)
-            self._dirty |= facts.assigned
-            self._zero &= ~facts.assigned
-            operands = self._peek(control.params, base)
-            self._check(k + 1, LOOP, self._leave(operands, k + 1))
+            self._now.dirty |= facts.assigned
+            self._now.zero &= ~facts.assigned
+            if facts.endless:
+                operands = self._peek(control.params, base)
+                self._check(k + 1, LOOP, self._leave(operands, k + 1))
 
     def _call(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
         arguments, results = self._signature(instruction)
         high = (stack.height + 1 if stack is not None else 0) - arguments
         access = self._access
         self._copy_to(instruction.offset)
+        if self._now.active != ACTIVE:
+            self._activate(instruction)
+        self._note_activity(k)
         self._store_operands(stack, high)
         self._out += access.store_i32(RESUME_OFFSET, emit.i32_const(k))
-        self._out += self._store_mask(self._dirty)
-        self._dirty = 0
-        self._unassigned[k] = self._zero
+        self._out += self._store_mask(self._now.dirty)
+        self._now.dirty = 0
+        self._unassigned[k] = self._now.zero
         self._copy_to(instruction.end)
         self._stored = min(self._stored, high)
         # After the call: only the results are not in the frame.
         operands = self._peek(results, high)
         frame = self._frame
         parts = [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
-        if self._zero:
+        if self._now.zero:
             # The host may have written these zeros already, and changed one since.
             parts += [
                 access.load_i32(RESUME_OFFSET),
                 emit.i32_const(0),
                 b"\x4e",  # i32.ge_s: MATERIALISED is the sign bit
                 emit.IF_EMPTY,
-                self._store_zeros(self._zero),
+                self._store_zeros(self._now.zero),
                 emit.END,
             ]
         parts.append(self._exit(k + 1))
         self._check(k + 1, AFTER_CALL, b"".join(parts))
+
+    def _note_activity(self, k: int) -> None:
+        active = self._now.active == ACTIVE
+        activity = self._activity
+        if not activity or activity[-1][1] is not active:
+            activity.append((k, active))
 
     def _signature(self, instruction: Instruction) -> tuple[int, tuple[ValType, ...]]:
         """Operands popped by a call (the callee's index among them), and its results."""
@@ -435,33 +461,30 @@ class FastTwinBuilder:
 
     def _unreachable(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
         self._copy_to(instruction.offset)
+        self._out += self._activation()
         frame, access = self._frame, self._access
         while stack is not None and stack.height >= self._stored:
             local = self._temporary(stack.type, 0)
             self._out += emit.local_set(local)
             self._out += access.store_local(stack.type, frame.operand(stack.height), local)
             stack = stack.below
-        self._out += self._leave([], k)
+        stores = [self._store_mask(self._now.dirty), self._store_zeros(self._now.zero), self._exit(k)]
+        self._out += b"".join(stores)
 
     def _join_targets(self, instruction: Instruction) -> None:
-        labels = self._labels
-        imm = instruction.imm
-        if instruction.op.flow is Flow.BRANCH_TABLE:
-            for depth in {*imm.targets, imm.default}:
-                labels[-1 - depth].join(self._dirty, self._zero)
-        else:
-            labels[-1 - imm].join(self._dirty, self._zero)
+        for depth in branch_depths(instruction):
+            self._labels[-1 - depth].branch(self._now)
 
     def _end(self, live: bool) -> None:
         """``end`` of a block, loop or if."""
         label = self._labels.pop()
-        if label.or_else is not None:
-            label.join(*label.or_else)
+        if label.at_else is not None:
+            label.branch(label.at_else)
         if not label.loop:
             if live:
-                label.join(self._dirty, self._zero)
-            if label.dirty is not None:
-                self._dirty, self._zero = label.dirty, label.zero
+                label.branch(self._now)
+            if label.at_end is not None:
+                self._now = label.at_end
         self._stored = label.stored
 
     # ── the whole ──────────────────────────────────────────────────────────────────────────────
@@ -474,9 +497,9 @@ class FastTwinBuilder:
         """
         typed = self._typed
         self._facts = survey(typed)
+        self._leaf = not self._facts[WHOLE].calls
         self._prologue()
-        self._labels.append(_Label(False, 0))
-        last = len(typed.instructions) - 1
+        self._labels.append(Label(False, 0))
         next_flow = Flow.NEXT
         stacks, reachable = typed.stacks, typed.reachable
         for k, instruction in enumerate(typed.instructions):
@@ -491,18 +514,19 @@ class FastTwinBuilder:
             if flow in _ENTERS:
                 self._enter(k, instruction, stacks[k], live)
             elif flow is Flow.END:
-                if k < last:
-                    self._end(live)
+                self._end(live)
             elif flow is Flow.ELSE:
                 label = self._labels[-1]
                 if live:
-                    label.join(self._dirty, self._zero)
-                if label.or_else is not None:
-                    self._dirty, self._zero = label.or_else
-                    label.or_else = None
+                    label.branch(self._now)
+                if label.at_else is not None:
+                    self._now = label.at_else
+                    label.at_else = None
                 self._stored = label.stored
             elif flow is Flow.RETURN:
                 self._replace(instruction, emit.br(len(self._labels) - 1))
+                if live:
+                    self._labels[0].branch(self._now)
             elif not live:
                 pass
             elif flow is Flow.BRANCH or flow is Flow.BRANCH_TABLE:
@@ -518,16 +542,15 @@ class FastTwinBuilder:
                 if op.code == 0x12:
                     self.tail_called.add(instruction.imm)
                 self._copy_to(instruction.offset)
-                self._out += self._access.pop(self._frame.size, self._escapable)
+                self._out += self._deactivation()
             elif flow is Flow.UNREACHABLE:
                 self._unreachable(k, instruction, stacks[k])
             else:
                 raise self._unsupported(instruction)
             if len(self._out) > MAX_BODY:
                 break
-        self._copy_to(typed.instructions[last].end)
-        self._out += self._access.pop(self._frame.size, self._escapable)
-        self._out += emit.END
+        self._copy_to(typed.instructions[-1].end)
+        self._out += self._deactivation() + emit.END
         return self._finish()
 
     def _plain(self, k: int, instruction: Instruction, stack: Operand | None, live: int) -> None:
@@ -539,16 +562,22 @@ class FastTwinBuilder:
             return
         if code == _LOCAL_SET or code == _LOCAL_TEE:
             bit = 1 << instruction.imm
-            self._dirty |= bit
-            self._zero &= ~bit
-        elif code in DIVISIONS and division_can_trap(self._typed.instructions, k):
-            self._division(k, instruction, stack)
-        elif code == _REF_FUNC:
-            self._additions.helper("ref.func", instruction.imm)
-        elif code in HELPED:
-            imm = instruction.imm
-            first, second = imm if isinstance(imm, tuple) else (imm, 0)
-            self._additions.helper(HELPED[code], first, second)
+            self._now.dirty |= bit
+            self._now.zero &= ~bit
+        elif code in DIVISIONS:
+            if division_can_trap(self._typed.instructions, k):
+                self._division(k, instruction, stack)
+        else:
+            if instruction.op.traps:
+                if self._now.active == UNCERTAIN:
+                    self._activate(instruction)
+                self._note_activity(k)
+            if code == _REF_FUNC:
+                self._additions.helper("ref.func", instruction.imm)
+            elif code in HELPED:
+                imm = instruction.imm
+                first, second = imm if isinstance(imm, tuple) else (imm, 0)
+                self._additions.helper(HELPED[code], first, second)
         if self._stored:
             height = stack.height + 1 if stack is not None else 0
             pops = instruction.op.pop_count
@@ -577,6 +606,8 @@ class FastTwinBuilder:
             else:
                 groups.append((1, type))
         head = emit.local_groups(groups)
+        if self._leaf and self._fp_needed:
+            head += self._frame_address() + emit.local_set(self._fp)
         if len(head) + len(self._out) > MAX_BODY:
             raise UnsupportedFeatureError(
                 "too large to be made debuggable",
@@ -585,7 +616,7 @@ class FastTwinBuilder:
                 function_name=name,
             )
         new = array("I", [at + len(head) for at in self._new])
-        return FastTwin(head + self._out, new, self._old, self._sites, self._unassigned)
+        return FastTwin(head + self._out, new, self._old, self._sites, self._unassigned, self._activity)
 
     def _unsupported(self, instruction: Instruction) -> UnsupportedInstructionError:
         function = self._typed.function

@@ -18,7 +18,7 @@ from ..addresses import ModuleOffset
 from ..wasm import Module, TypedBody, ValType, operand_types, type_body
 from ._additions import Additions
 from ._code_map import CodeMap
-from ._fast_twin import FastTwinBuilder
+from ._fast_twin import FastTwin, FastTwinBuilder
 from ._frames import FrameLayout
 from ._layout import SITES_BASE, Layout, Reserved
 
@@ -109,6 +109,11 @@ class FunctionPlan:
             return None
         return bisect_right(offsets, offset) - 1
 
+    @property
+    def is_prepared(self) -> bool:
+        """Whether :meth:`typed` and :attr:`offsets` answer without working."""
+        return self.index in self._owner._cache
+
     def typed(self) -> TypedBody:
         """The body with its operand types (kept for a while, else worked out again)."""
         return self._owner._details(self.index).typed
@@ -125,9 +130,19 @@ class FunctionPlan:
 
     def unassigned(self, k: int) -> frozenset[int]:
         """Locals that a fast frame in the call at *k* does not have: they have never been assigned and are zero."""
-        details = self._owner._details(self.index)
-        mask = details.unassigned().get(k, 0)
+        mask = self._owner._details(self.index).analysis().unassigned.get(k, 0)
         return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
+
+    def has_frame(self, k: int) -> bool:
+        """Whether the fast twin has pushed its frame when it executes instruction *k*, one that calls or may trap.
+
+        The frame is pushed where it is first needed, mostly before a call; a function that has not come to
+        one when it traps is known from the engine's backtrace only, and the innermost frame on the shadow
+        stack is its caller's.  The same holds for traps in inserted code (no room on a stack).
+        """
+        activity = self._owner._details(self.index).analysis().activity
+        at = bisect_right(activity, k, key=lambda change: change[0]) - 1
+        return at >= 0 and activity[at][1]
 
 
 @define(eq=False)
@@ -137,13 +152,14 @@ class _Details:
     typed: TypedBody
     offsets: array[int]
     end: int
-    _analyse: Callable[[TypedBody], dict[int, int]]
-    _unassigned: dict[int, int] | None = None
+    _analyse: Callable[[TypedBody], FastTwin]
+    _analysis: FastTwin | None = None
 
-    def unassigned(self) -> dict[int, int]:
-        if self._unassigned is None:
-            self._unassigned = self._analyse(self.typed)
-        return self._unassigned
+    def analysis(self) -> FastTwin:
+        """The fast twin, made once more."""
+        if self._analysis is None:
+            self._analysis = self._analyse(self.typed)
+        return self._analysis
 
 
 @define(eq=False)
@@ -195,10 +211,10 @@ class Instrumented:
             self._cache.move_to_end(index)
         return details
 
-    def _analyse(self, typed: TypedBody) -> dict[int, int]:
+    def _analyse(self, typed: TypedBody) -> FastTwin:
         plan = self.plan(typed.function.index)
         builder = FastTwinBuilder(
             self.original, typed, plan.frame, self.additions,
             slot=plan.slot, escapable=plan.escapable, first_site=plan.first_site, tick=no_tick,
         )  # fmt: skip
-        return builder.build().unassigned
+        return builder.build()

@@ -1,0 +1,71 @@
+"""What the fast twin knows at each point of the code, and how that merges where control does.
+
+Control flow is structured, so one pass is enough: every branch to a label other than a loop's comes
+before the label.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+__all__ = ["ACTIVE", "INACTIVE", "UNCERTAIN", "Flowing", "Label"]
+
+INACTIVE: Final = 0
+"""No frame has been pushed in this activation."""
+
+ACTIVE: Final = 1
+"""The frame has been pushed."""
+
+UNCERTAIN: Final = 2
+"""Some paths have pushed it.  Nothing that may trap is ever executed in this state."""
+
+
+@define
+class Flowing:
+    """The state at one point.
+
+    :ivar dirty: mask of the locals that may differ from their slot in the frame.
+    :ivar zero: mask of the locals that have certainly never been assigned; their slots hold garbage.
+    :ivar active: is the frame pushed: one of :data:`INACTIVE`, :data:`ACTIVE`, :data:`UNCERTAIN`.
+    """
+
+    dirty: int
+    zero: int
+    active: int = INACTIVE
+
+    def copy(self) -> Flowing:
+        """A state of its own."""
+        return Flowing(self.dirty, self.zero, self.active)
+
+    def join(self, other: Flowing) -> None:
+        """Control may also come from there: dirty is what either says, zero what both say."""
+        self.dirty |= other.dirty | self.zero ^ other.zero
+        self.zero &= other.zero
+        if self.active != other.active:
+            self.active = UNCERTAIN
+
+
+@define
+class Label:
+    """An open construct.
+
+    :ivar stored: how many operands are stored at its end, whatever happens inside.
+    :ivar at_end: state merged from the branches to its end; None if there was none.
+    :ivar at_else: state at the beginning of an ``if``'s other arm, until that has begun.
+    """
+
+    loop: bool
+    stored: int
+    at_end: Flowing | None = None
+    at_else: Flowing | None = None
+
+    def branch(self, state: Flowing) -> None:
+        """A branch comes here with this state (a loop's header expects the worst anyway)."""
+        if self.loop:
+            return
+        if self.at_end is None:
+            self.at_end = state.copy()
+        else:
+            self.at_end.join(state)
