@@ -8,8 +8,8 @@ Start reading at ``_lifecycle`` (the table of states), then ``_decide``.
 """
 
 from . import events
-from ._breakpoints import Binding, Breakpoint, BreakpointTable, ModuleView
-from ._decide import Decider, Kind, Reason, Verdict
+from ._breakpoints import Binding, Breakpoint, BreakpointTable, HitRule, ModuleView, Where
+from ._decide import Decider, Evaluator, Kind, Reason, Verdict
 from ._frames import RawFrame, StackReader, decode_value, encode_value, walk_frames
 from ._lifecycle import TRANSITIONS, Lifecycle, Signal, State, diagram
 from ._stepping import FramePlace, Places, StepKind, StepPlan, make_plan
@@ -20,7 +20,9 @@ __all__ = [
     "Breakpoint",
     "BreakpointTable",
     "Decider",
+    "Evaluator",
     "FramePlace",
+    "HitRule",
     "Kind",
     "Lifecycle",
     "ModuleView",
@@ -33,6 +35,7 @@ __all__ = [
     "StepKind",
     "StepPlan",
     "Verdict",
+    "Where",
     "decode_value",
     "events",
     "diagram",

@@ -1,20 +1,29 @@
 """Breakpoints: what the user asked for, and the places it is bound to.
 
-A breakpoint is asked for by function or by offset and stays *pending* until a module is loaded in
-which it can be bound; it may be bound in several modules at once.
+A breakpoint is asked for by function, offset or kind of instruction, and stays *pending* until a
+module is loaded in which it can be bound; it may be bound in many places at once.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
 from ..addresses import ModuleOffset
+from ..errors import UsageError
 
-__all__ = ["Binding", "Breakpoint", "BreakpointTable", "ModuleView"]
+__all__ = ["Binding", "Breakpoint", "BreakpointTable", "HitRule", "ModuleView", "Where"]
+
+
+class OffsetsView(Protocol):
+    """The module offset of each resume point, ascending."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, k: int, /) -> int: ...
 
 
 class ModuleView(Protocol):
@@ -24,19 +33,62 @@ class ModuleView(Protocol):
     def name(self) -> str | None: ...
     def functions_named(self, name: str) -> list[int]:
         """Indices of the defined functions of that name (name section, export)."""
+    def functions_matching(self, pattern: re.Pattern[str]) -> list[int]:
+        """Indices of the defined functions in whose name the pattern is found."""
     def is_defined(self, function: int) -> bool: ...
-    def offsets(self, function: int) -> OffsetsView:
-        """Module offset of each resume point, ascending."""
+    def offsets(self, function: int) -> OffsetsView: ...
     def function_at(self, offset: int) -> int | None:
         """The defined function whose body holds *offset*."""
+    def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
+        """(function index, resume point) of every instruction with one of these names."""
+    def calls_of(self, function: str) -> list[tuple[int, int]]:
+        """(function index, resume point) of every direct call of an import ``module.name``."""
 
 
-class OffsetsView(Protocol):
-    def __len__(self) -> int: ...
-    def __getitem__(self, k: int, /) -> int: ...
+@frozen
+class Where:
+    """What a breakpoint was asked for."""
+
+    function: str | int | re.Pattern[str] | None = None
+    offset: ModuleOffset | None = None
+    module: ModuleView | None = field(default=None, repr=False)
+    """Only in this module; None for any."""
+    instructions: frozenset[str] | None = None
+    """Every instruction with one of these names."""
+    import_: str | None = None
+    """Every direct call of this import, ``module.name``."""
+
+    def places(self, module: ModuleView) -> list[Binding]:
+        """Where that is in *module*."""
+        if self.module is not None and self.module is not module:
+            return []
+        if self.instructions is not None:
+            return [_exactly(module, f, k) for f, k in module.instructions_named(self.instructions)]
+        if self.import_ is not None:
+            return [_exactly(module, f, k) for f, k in module.calls_of(self.import_)]
+        functions = self._functions(module)
+        if self.offset is None:
+            return [_exactly(module, function, 0) for function in functions]
+        within = module.function_at(self.offset)
+        if within is None or (self.function is not None and within not in functions):
+            return []
+        offsets = module.offsets(within)
+        k = bisect_left(offsets, self.offset)
+        if k >= len(offsets):
+            return []
+        return [evolve(_exactly(module, within, k), slipped=offsets[k] != self.offset)]
+
+    def _functions(self, module: ModuleView) -> list[int]:
+        if isinstance(self.function, str):
+            return module.functions_named(self.function)
+        if isinstance(self.function, re.Pattern):
+            return module.functions_matching(self.function)
+        if self.function is not None and module.is_defined(self.function):
+            return [self.function]
+        return []
 
 
-@define(frozen=True)
+@frozen
 class Binding:
     """One place at which a breakpoint stands."""
 
@@ -44,8 +96,41 @@ class Binding:
     function: int
     resume_point: int
     module_offset: ModuleOffset
-    slipped: bool
+    slipped: bool = False
     """The offset asked for is not an instruction boundary: this is the next one."""
+
+
+def _exactly(module: ModuleView, function: int, k: int) -> Binding:
+    return Binding(module, function, k, ModuleOffset(module.offsets(function)[k]))
+
+
+_RULES: dict[str, Callable[[int, int], bool]] = {
+    "==": lambda hits, n: hits == n,
+    ">=": lambda hits, n: hits >= n,
+    "%": lambda hits, n: hits % n == 0,
+}
+
+
+@frozen
+class HitRule:
+    """At which hits a breakpoint pauses: ``== 3``, ``>= 3``, ``% 3`` (every third), or ``3``."""
+
+    operator: str
+    count: int
+
+    @classmethod
+    def parse(cls, text: str | int) -> HitRule:
+        """:raises UsageError: it is none of these forms, or the count is not positive."""
+        found = re.fullmatch(r"\s*(==|>=|%)?\s*([0-9]{1,18})\s*", str(text))
+        if found is None or int(found[2]) == 0:
+            raise UsageError(f"a hit count is written '== 3', '>= 3', '% 3' or '3', not {text!r}")
+        return cls(found[1] or "==", int(found[2]))
+
+    def pauses(self, hits: int) -> bool:
+        return _RULES[self.operator](hits, self.count)
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.count}"
 
 
 @define(eq=False)
@@ -53,78 +138,88 @@ class Breakpoint:
     """A breakpoint, as :meth:`Debuggee.add_breakpoint` returns it."""
 
     id: int
-    function: str | int | None
-    offset: ModuleOffset | None
-    module: ModuleView | None = field(default=None, repr=False)
-    """Only in this module; None for any."""
+    where: Where
+    condition: Callable[[Any], object] | str | None = None
+    """Pauses only where this holds: text in the expression language, or a function of the frame."""
+    hits: HitRule | None = None
+    log: str | None = None
+    """A message with ``{expressions}``, written instead of pausing."""
+    once: bool = False
+    """Removed when it has paused the guest."""
+    callback: Callable[[Any], Any] | None = None
+    """Called (and awaited) with the event; where it returns True, the guest goes on."""
     bindings: list[Binding] = field(factory=list)
     hit_count: int = 0
+    """How often the guest has come here with the condition holding."""
+    error: str | None = None
+    """Why the condition or message could not be evaluated, the last time that happened."""
+    _enabled: bool = True
+    _changed: Callable[[], None] | None = field(default=None, repr=False)
+
+    @property
+    def function(self) -> str | int | re.Pattern[str] | None:
+        return self.where.function
+
+    @property
+    def offset(self) -> ModuleOffset | None:
+        return self.where.offset
 
     @property
     def pending(self) -> bool:
         """Whether it is bound nowhere (yet)."""
         return not self.bindings
 
-    def bind(self, module: ModuleView) -> Binding | None:
-        """The place this breakpoint means in *module*, or None."""
-        if self.module is not None and self.module is not module:
-            return None
-        if self.offset is not None and self.function is None:
-            function = module.function_at(self.offset)
-            if function is None:
-                return None
-        else:
-            found = _functions(self.function, module)
-            if not found:
-                return None
-            function = found[0]
-        offsets = module.offsets(function)
-        wanted = offsets[0] if self.offset is None else self.offset
-        k = bisect_left(offsets, wanted)
-        if k >= len(offsets):
-            return None
-        place = offsets[k]
-        return Binding(module, function, k, ModuleOffset(place), place != wanted)
+    @property
+    def enabled(self) -> bool:
+        """A disabled breakpoint keeps its place and its counts, and costs nothing."""
+        return self._enabled
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        if on != self._enabled:
+            self._enabled = on
+            if self._changed is not None:
+                self._changed()
 
 
-def _functions(function: str | int | None, module: ModuleView) -> list[int]:
-    if isinstance(function, str):
-        return module.functions_named(function)
-    if function is not None and module.is_defined(function):
-        return [function]
-    return []
+Place = tuple[int, int, int]
+"""Identity of the module, function index, resume point."""
 
 
 @define
 class BreakpointTable:
     """All breakpoints of one debuggee, and an index by place."""
 
+    changed: Callable[[], None] | None = field(default=None, repr=False)
+    """Called when what has to be armed may have changed."""
     _by_id: dict[int, Breakpoint] = field(factory=dict)
-    _by_place: dict[tuple[int, int, int], list[Breakpoint]] = field(factory=dict)
+    _by_place: dict[Place, tuple[Breakpoint, ...]] = field(factory=dict)
     _modules: list[ModuleView] = field(factory=list)
     _next_id: int = 1
 
-    def add(
-        self, function: str | int | None, offset: ModuleOffset | None, module: ModuleView | None
-    ) -> Breakpoint:
+    def add(self, where: Where, **how: Any) -> Breakpoint:
         """Make a breakpoint and bind it in every module known so far."""
-        breakpoint = Breakpoint(self._next_id, function, offset, module)
+        breakpoint = Breakpoint(self._next_id, where, changed=self.changed, **how)
         self._next_id += 1
-        self._by_id[breakpoint.id] = breakpoint
         for known in self._modules:
             self._bind(breakpoint, known)
+        self._by_id[breakpoint.id] = breakpoint
+        self._notify()
         return breakpoint
 
     def remove(self, breakpoint: Breakpoint) -> bool:
         """Take it away; False if it was not there."""
         if self._by_id.pop(breakpoint.id, None) is None:
             return False
-        for place, here in list(self._by_place.items()):
-            if breakpoint in here:
-                here.remove(breakpoint)
-                if not here:
-                    del self._by_place[place]
+        for binding in breakpoint.bindings:
+            place = (id(binding.module), binding.function, binding.resume_point)
+            rest = tuple(other for other in self._by_place.get(place, ()) if other is not breakpoint)
+            if rest:
+                self._by_place[place] = rest
+            else:
+                self._by_place.pop(place, None)
         breakpoint.bindings.clear()
+        self._notify()
         return True
 
     def module_loaded(self, module: ModuleView) -> None:
@@ -136,20 +231,27 @@ class BreakpointTable:
             self._bind(breakpoint, module)
 
     def _bind(self, breakpoint: Breakpoint, module: ModuleView) -> None:
-        binding = breakpoint.bind(module)
-        if binding is not None:
+        for binding in breakpoint.where.places(module):
             breakpoint.bindings.append(binding)
             place = (id(module), binding.function, binding.resume_point)
-            self._by_place.setdefault(place, []).append(breakpoint)
+            self._by_place[place] = (*self._by_place.get(place, ()), breakpoint)
+
+    def _notify(self) -> None:
+        if self.changed is not None:
+            self.changed()
 
     def at(self, module: ModuleView, function: int, resume_point: int) -> tuple[Breakpoint, ...]:
-        """The breakpoints that stand at this place."""
-        return tuple(self._by_place.get((id(module), function, resume_point), ()))
+        """The breakpoints that stand at this place, disabled ones too."""
+        return self._by_place.get((id(module), function, resume_point), ())
 
     def points(self, module: ModuleView) -> list[tuple[int, int]]:
-        """(function index, resume point) of every armed place in *module*."""
+        """(function index, resume point) of every place in *module* with an enabled breakpoint."""
         key = id(module)
-        return [(function, k) for owner, function, k in list(self._by_place) if owner == key]
+        return [
+            (function, k)
+            for (owner, function, k), here in list(self._by_place.items())
+            if owner == key and any(breakpoint.enabled for breakpoint in here)
+        ]
 
     def __iter__(self) -> Iterator[Breakpoint]:
         return iter(list(self._by_id.values()))

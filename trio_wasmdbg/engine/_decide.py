@@ -7,17 +7,19 @@ writes plain attributes, never waits, and never raises.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
 from ._breakpoints import Breakpoint, BreakpointTable, ModuleView
-from ._stepping import Places, StepPlan
+from ._stepping import StepKind, StepPlan
 
-__all__ = ["Decider", "Kind", "Reason", "Verdict"]
+__all__ = ["Decider", "Evaluator", "Kind", "Reason", "Verdict"]
 
 
 class Kind(enum.IntEnum):
-    """Which of the three checks has fired (the hook's first argument)."""
+    """Which of the checks has fired (the hook's first argument)."""
 
     SITE = 0
     """A fast twin left at a check site and has no slow twin yet."""
@@ -42,10 +44,20 @@ class Verdict:
 
     reason: Reason
     breakpoints: tuple[Breakpoint, ...] = ()
+    step: StepKind | None = None
+
+
+class Evaluator(Protocol):
+    """What breakpoints need of the paused guest."""
+
+    def holds(self, breakpoint: Breakpoint, frame: Any) -> bool:
+        """Whether the condition holds; where it can't be told: True, with ``breakpoint.error`` set."""
+    def write(self, breakpoint: Breakpoint, frame: Any) -> None:
+        """Write the log message."""
 
 
 _TRAP = Verdict(Reason.TRAP)
-_STEP = Verdict(Reason.STEP)
+_STEP = Verdict(Reason.STEP, step=StepKind.INSTRUCTION)
 _INTERRUPT = Verdict(Reason.INTERRUPT)
 
 
@@ -54,6 +66,7 @@ class Decider:
     """All that pausing depends on, for one debuggee."""
 
     breakpoints: BreakpointTable = field(factory=BreakpointTable)
+    evaluator: Evaluator | None = None
     single_step: bool = False
     plan: StepPlan | None = None
     interrupt: bool = False
@@ -66,16 +79,24 @@ class Decider:
     @property
     def everything(self) -> bool:
         """Whether every check has to fire."""
-        if self.interrupt:
-            return not self.ignoring
         if self.ignoring:
             return False
-        return self.single_step or (self.plan is not None and self.plan.places.everything)
+        return self.interrupt or self.single_step or (self.plan is not None and self.plan.places.everything)
 
     def decide(
-        self, kind: int, module: ModuleView, instance: int, fp: int, function: int, k: int
+        self,
+        kind: int,
+        module: ModuleView,
+        instance: int,
+        fp: int,
+        function: int,
+        k: int,
+        look: Callable[[], Any] | None = None,
     ) -> Verdict | None:
-        """Why to pause before resume point *k*, or None to go on."""
+        """Why to pause before resume point *k*, or None to go on.
+
+        :param look: makes the frame, for conditions and messages.
+        """
         if kind == Kind.STOP and self.skip == (instance, fp, k):
             self.skip = None
             return None
@@ -86,13 +107,14 @@ class Decider:
             return _TRAP
         here = self.breakpoints.at(module, function, k)
         if here:
-            for breakpoint in here:
-                breakpoint.hit_count += 1
+            pausing = tuple(breakpoint for breakpoint in here if self._hits(breakpoint, look))
+            if pausing:
+                self.plan = None
+                return Verdict(Reason.BREAKPOINT, pausing)
+        if self.plan is not None and self.plan.ends_at(instance, fp, function, k):
+            verdict = Verdict(Reason.STEP, step=self.plan.kind)
             self.plan = None
-            return Verdict(Reason.BREAKPOINT, here)
-        if self.plan is not None and self.plan.ends_at(fp) and self._reached(instance, function, k):
-            self.plan = None
-            return _STEP
+            return verdict
         if self.single_step:
             return _STEP
         if self.interrupt:
@@ -101,16 +123,25 @@ class Decider:
             return _INTERRUPT
         return None
 
-    def _reached(self, instance: int, function: int, k: int) -> bool:
-        # A check may fire at a place which the plan did not arm (a site serves its whole
-        # function, an interrupt arms everything), and that doesn't end the step.
-        assert self.plan is not None
-        places: Places = self.plan.places
-        if places.everything:
-            return True
-        return any(
-            instance == i and function == f and point in (None, k) for i, f, point in places.points
-        )
+    def _hits(self, breakpoint: Breakpoint, look: Callable[[], Any] | None) -> bool:
+        """Count a breakpoint that the guest has come to; whether it pauses."""
+        if not breakpoint.enabled:
+            return False
+        evaluator = self.evaluator
+        frame = None
+        if evaluator is not None and look is not None:
+            if breakpoint.condition is not None:
+                frame = look()
+                if not evaluator.holds(breakpoint, frame):
+                    return False
+        breakpoint.hit_count += 1
+        if breakpoint.hits is not None and not breakpoint.hits.pauses(breakpoint.hit_count):
+            return False
+        if breakpoint.log is not None:
+            if evaluator is not None and look is not None:
+                evaluator.write(breakpoint, frame or look())
+            return False
+        return True
 
     def points(self, module: ModuleView, instance: int) -> list[tuple[int, int | None]]:
         """(function index, resume point or None for all) to arm in an instance of *module*."""

@@ -1,30 +1,38 @@
-"""Steps as plans: a table of rules that say at which stop a step ends.
+"""Steps as plans: tables of what a step arms and where it ends.
 
 The shadow stack grows down, so a caller's frame has a *higher* address than its callee's; that
 one comparison tells deeper, same and shallower apart, through recursion and across instances.
-A plan arms places only in its own table; nothing of it is left when it ends.
+A plan's places are armed while it lasts and only then: nothing of it is left when it ends.
 """
 
 from __future__ import annotations
 
 import enum
+import operator
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import define, frozen
 
-__all__ = ["ENDS", "PLACES", "FramePlace", "Places", "StepKind", "StepPlan", "make_plan"]
+__all__ = ["RULES", "FramePlace", "Places", "Point", "StepKind", "StepPlan", "StepRule", "make_plan"]
+
+Point = tuple[int, int, int | None]
+"""(instance, function index, resume point; None: the whole function)"""
 
 
 class StepKind(enum.Enum):
     """How far a step goes."""
 
     INSTRUCTION = "instruction"
-    """To the next instruction that is executed anywhere."""
+    """So many instructions, wherever they are."""
     OVER = "over"
     """To the next instruction of this activation of the function, or of its caller's."""
     OUT = "out"
     """To the instruction after the call, in the caller."""
+    UNTIL = "until"
+    """To a place in this activation of the function, or out of it."""
+    RETURN = "return"
+    """To the function's end, before it returns, or out of it."""
 
 
 @frozen
@@ -37,67 +45,112 @@ class FramePlace:
     resume_point: int
     is_call: bool
     """Whether the instruction at the resume point is a call."""
+    last: int
+    """Resume point of the function's final ``end``."""
 
 
 @frozen
 class Places:
-    """What a plan arms: everything, or these points (``None`` for a whole function)."""
+    """What a plan arms: everything, or these points."""
 
     everything: bool = False
-    points: tuple[tuple[int, int, int | None], ...] = ()
-    """(instance, function index, resume point or None)"""
+    points: tuple[Point, ...] = ()
+
+    def include(self, instance: int, function: int, resume_point: int) -> bool:
+        return self.everything or any(
+            instance == i and function == f and k in (None, resume_point) for i, f, k in self.points
+        )
 
 
-@frozen
+@define
 class StepPlan:
     """A step under way."""
 
     kind: StepKind
     fp: int
+    """The frame it began in."""
     places: Places
+    remaining: int = 1
+    """Stops still to come; the last one ends the step."""
 
-    def ends_at(self, fp: int) -> bool:
-        """Whether a stop in the frame at *fp* ends this step."""
-        return ENDS[self.kind](self.fp, fp)
+    def ends_at(self, instance: int, fp: int, function: int, resume_point: int) -> bool:
+        """Whether a stop here ends the step; counts it.
+
+        A check may fire at a place which the plan did not arm (a site serves its whole function,
+        an interrupt arms everything): that is none of the step's.
+        """
+        if not self.places.include(instance, function, resume_point):
+            return False
+        if not RULES[self.kind].depth(fp, self.fp):
+            return False
+        self.remaining -= 1
+        return self.remaining <= 0
 
 
-ENDS: Final[Mapping[StepKind, Callable[[int, int], bool]]] = {
-    StepKind.INSTRUCTION: lambda start, now: True,
-    StepKind.OVER: lambda start, now: now >= start,
-    StepKind.OUT: lambda start, now: now > start,
-}
+def _after(frame: FramePlace | None) -> tuple[Point, ...]:
+    return () if frame is None else ((frame.instance, frame.function, frame.resume_point + 1),)
 
 
-def _after(frame: FramePlace) -> tuple[int, int, int | None]:
-    return (frame.instance, frame.function, frame.resume_point + 1)
+def _instruction(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
+    return Places(everything=True)
 
 
-def _over(frame: FramePlace, caller: FramePlace | None) -> Places:
+def _over(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
     # A call comes back to the one place after it; anything else may branch, so that the whole
     # function is armed.  Stops in deeper activations of the same function don't end the step.
-    here = _after(frame) if frame.is_call else (frame.instance, frame.function, None)
-    return Places(points=(here,) if caller is None else (here, _after(caller)))
+    here: tuple[Point, ...] = _after(frame) if frame.is_call else ((frame.instance, frame.function, None),)
+    return Places(points=here + _after(caller))
 
 
-def _out(frame: FramePlace, caller: FramePlace | None) -> Places:
-    return Places(points=() if caller is None else (_after(caller),))
+def _out(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
+    return Places(points=_after(caller))
 
 
-PLACES: Final[Mapping[StepKind, Callable[[FramePlace, FramePlace | None], Places]]] = {
-    StepKind.INSTRUCTION: lambda frame, caller: Places(everything=True),
-    StepKind.OVER: _over,
-    StepKind.OUT: _out,
+def _until(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
+    return Places(points=((frame.instance, frame.function, target), *_after(caller)))
+
+
+def _return(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
+    # A tail call leaves the frame without coming to its end.
+    return Places(points=((frame.instance, frame.function, frame.last), *_after(caller)))
+
+
+def _anywhere(now: int, start: int) -> bool:
+    return True
+
+
+@frozen
+class StepRule:
+    """One kind of step."""
+
+    places: Callable[[FramePlace, FramePlace | None, int], Places]
+    """What it arms, from the frame it begins in, that frame's caller, and a target."""
+    depth: Callable[[int, int], bool]
+    """Of the frame stopped in and the frame begun in: whether it may end there."""
+
+
+RULES: Final[Mapping[StepKind, StepRule]] = {
+    StepKind.INSTRUCTION: StepRule(_instruction, _anywhere),
+    StepKind.OVER: StepRule(_over, operator.ge),
+    StepKind.OUT: StepRule(_out, operator.gt),
+    StepKind.UNTIL: StepRule(_until, operator.ge),
+    StepKind.RETURN: StepRule(_return, operator.ge),
 }
 
 
-def make_plan(kind: StepKind, frame: FramePlace | None, caller: FramePlace | None) -> StepPlan | None:
+def make_plan(
+    kind: StepKind, frame: FramePlace | None, caller: FramePlace | None, *, count: int = 1, target: int = 0
+) -> StepPlan | None:
     """The plan for a step of *kind* from the pause in *frame*, or None for "just run".
 
     Without a frame (no guest code on the stack yet) a step goes to the first instruction that is
-    executed, and a step out has nowhere to go.
+    executed, and a step that needs a function to be in has nowhere to go.
+
+    :param count: for INSTRUCTION and OVER: how many.
+    :param target: for UNTIL: the resume point.
     """
     if frame is None:
-        if kind is StepKind.OUT:
-            return None
-        return StepPlan(StepKind.INSTRUCTION, 0, Places(everything=True))
-    return StepPlan(kind, frame.fp, PLACES[kind](frame, caller))
+        if kind in (StepKind.INSTRUCTION, StepKind.OVER):
+            return StepPlan(StepKind.INSTRUCTION, 0, Places(everything=True), count)
+        return None
+    return StepPlan(kind, frame.fp, RULES[kind].places(frame, caller, target), count)
