@@ -43,14 +43,18 @@ class PlainPrinter:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._begun = False
 
     def _line(self, text: str = "") -> None:
         # A name may need characters that the stream's encoding lacks; that is no reason to die.
         encoding = self._stream.encoding or "utf-8"
         self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         self._stream.flush()
+        self._begun = True
 
     def heading(self, text: str) -> None:
+        if self._begun:
+            self._line()
         self._line(f"== {clean(text)}")
 
     def say(self, text: str) -> None:

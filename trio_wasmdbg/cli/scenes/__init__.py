@@ -15,6 +15,14 @@ from typing import Final, TypeAlias
 
 from trio_wasmdbg.cli.scenes._show import Show
 from trio_wasmdbg.cli.scenes.breakpoint import breakpoint
+from trio_wasmdbg.cli.scenes.cancel import cancel
+from trio_wasmdbg.cli.scenes.change import change
+from trio_wasmdbg.cli.scenes.host_function import host_function
+from trio_wasmdbg.cli.scenes.interrupt import interrupt
+from trio_wasmdbg.cli.scenes.side_by_side import side_by_side
+from trio_wasmdbg.cli.scenes.start import start
+from trio_wasmdbg.cli.scenes.step import step
+from trio_wasmdbg.cli.scenes.trap import trap
 
 __all__ = ["SCENES", "Scene", "Show", "source", "summary"]
 
@@ -23,7 +31,7 @@ Scene: TypeAlias = Callable[[bytes, Show], Awaitable[None]]
 
 SCENES: Final[dict[str, Scene]] = {
     scene.__name__.replace("_", "-"): scene
-    for scene in (breakpoint,)
+    for scene in (start, breakpoint, step, change, interrupt, trap, side_by_side, host_function, cancel)
 }
 
 

@@ -12,8 +12,8 @@ from trio_wasmdbg.cli.scenes._host import HOST
 from trio_wasmdbg.cli.scenes._show import Show
 
 
-async def breakpoint(guest: bytes, show: Show) -> None:
-    async with debug_wasm(guest, "checkout", [0], imports=HOST) as debuggee:
+async def breakpoint(wasm: bytes, show: Show) -> None:
+    async with debug_wasm(wasm, "checkout", [0], imports=HOST) as debuggee:
         entry = debuggee.add_breakpoint("line_total")
         show.say("checkout(0) is called, with a breakpoint on the function line_total:")
         event = await debuggee.run()
