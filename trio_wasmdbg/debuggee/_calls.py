@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -30,10 +31,20 @@ from .. import capi
 from ..engine import Kind, Reason, Verdict, events
 from ..errors import InternalError, UsageError
 from ._capacity import check_room
-from ._frames import is_call
+from ._edits import EarlyReturn
+from ._frames import Frame, is_call
 from ._stack import CallRecord
 from ._threads import poll_in_thread
-from ._traps import explain, live_trap, make_trap, where_trapped
+from ._traps import (
+    IN_EXCEPTION,
+    GuestTrap,
+    explain,
+    live_trap,
+    make_trap,
+    returned_values,
+    trap_frames,
+    where_trapped,
+)
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -58,6 +69,8 @@ class HookStop:
     function: int
     resume_point: int
     verdict: Verdict | None
+    answer: int = 0
+    """What the hook is to answer, where that is known already: 0, or 1 + a resume point."""
 
 
 @define
@@ -77,7 +90,13 @@ class Call(CallRecord):
     """Set while the guest is suspended in a host function: who may call in from there."""
     announced: BaseException | None = None
     """A host function's exception that the holder has been told of before the guest unwinds."""
-    trap_announced: bool = False
+
+
+class GuestTrapRequest(Exception):
+    """Carries a trap that the holder asked for out of a host call, past its error handling."""
+
+    def __init__(self, trap: GuestTrap) -> None:
+        self.trap = trap
 
 
 class Calls:
@@ -103,15 +122,38 @@ class Calls:
 
     def on_hook(self, instance_id: int, kind: int, fp: int, resume_point: int) -> int | None:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
+        core = self._core
         instance = self._state.instance(instance_id)
         function = instance.frame_function(fp)
-        verdict = None
-        if not self._core.arming.stopping:
-            verdict = self._decider.decide(kind, instance.module, instance_id, fp, function, resume_point)
-            if verdict is None and (kind != Kind.SITE or instance.has_slow_twin(function)):
-                return 0
-        self._request = HookStop(instance_id, kind, fp, function, resume_point, verdict)
+        verdict, answer = None, 0
+        if core.edits.unwinding is not None:
+            answer = self._unwind(core.edits.unwinding, instance, fp, function, resume_point)
+        elif not core.arming.stopping:
+
+            def look() -> Frame:
+                return core.look(self._stack[-1], instance_id, fp, resume_point)
+
+            verdict = self._decider.decide(
+                kind, instance.module, instance_id, fp, function, resume_point, look
+            )
+        goes_on = verdict is None and not core.arming.stopping
+        if goes_on and (kind != Kind.SITE or instance.has_slow_twin(function)):
+            return answer
+        self._request = HookStop(instance_id, kind, fp, function, resume_point, verdict, answer)
         return None
+
+    def _unwind(
+        self, target: EarlyReturn, instance: GuestInstance, fp: int, function: int, resume_point: int
+    ) -> int:
+        """Send the frame at *fp* to its end, on the way to the one that returns early."""
+        last = instance.module.plan(function).instructions - 1
+        if fp == target.fp:
+            target.carry_out()
+            self._core.edits.unwinding = None
+            self._decider.unwinding = False
+            self._decider.skip = (instance.id, fp, last)
+            self._core.arming.rearm()
+        return 0 if resume_point == last and fp != target.fp else last + 1
 
     def on_host_call(self, function: HostFunction, pending: capi.Pending) -> None:
         """On the fiber, on the polling thread: record and suspend."""
@@ -210,26 +252,81 @@ class Calls:
         """Deal with a check; True if the next poll is sure to be short."""
         core = self._core
         instance = self._state.instance(stop.instance)
+        redirect: int | None = None
         if stop.verdict is not None:
             # Cancelled here: no event yet, the guest is deleted by run().
             await instance.module.prepare(stop.function)
             core.show(call, at_call=False, innermost_resume_point=stop.resume_point)
-            # Cancelled here: the event is in its channel, the guest is deleted by run().
-            await core.pause(self._event(call, stop, stop.verdict))
+            event = self._event(stop, stop.verdict)
+            if not await self._called_back(stop.verdict, event):
+                # Cancelled here: the event is in its channel, the guest is deleted by run().
+                await core.pause(event)
             # The body's own cancellations were held back by the pause.
             await trio.lowlevel.checkpoint_if_cancelled()
-        if stop.kind == Kind.SITE:
-            if not instance.has_slow_twin(stop.function):
-                # Cancelled here: no slow twin, and the guest is deleted.
-                await instance.make_slow_twin(stop.function)
-                core.arming.rearm()
-            # The slow twin begins with the check at which the holder has just been.
-            if stop.verdict is not None:
-                self._decider.skip = (stop.instance, stop.fp, stop.resume_point)
-        else:
-            self._decider.skip = None
-        instance.hook.resume(0)
-        return self._is_short(stop, instance)
+            redirect = self._take_edits(stop, event)
+            if redirect is not None:
+                stop.answer = redirect + 1
+        if stop.kind == Kind.SITE and not instance.has_slow_twin(stop.function):
+            # Cancelled here: no slow twin, and the guest is deleted.
+            await instance.make_slow_twin(stop.function)
+            core.arming.rearm()
+        # Where the slow twin begins with the check at which the holder has just been, it is skipped.
+        place = (stop.instance, stop.fp, stop.resume_point if redirect is None else redirect)
+        again = stop.kind == Kind.SITE or redirect is not None
+        if stop.verdict is not None or again:
+            self._decider.skip = place if again and stop.verdict is not None else None
+        instance.hook.resume(stop.answer)
+        return redirect is None and self._is_short(stop, instance)
+
+    async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:
+        """Run the callbacks of the breakpoints; True if they have all said to go on."""
+        go_on = bool(verdict.breakpoints)
+        for breakpoint in verdict.breakpoints:
+            if breakpoint.callback is None:
+                go_on = False
+                continue
+            try:
+                # Cancelled in here: the guest is deleted, the event was told to nobody.
+                result = breakpoint.callback(event)
+                if inspect.isawaitable(result):
+                    result = await result
+            except Exception as exc:
+                breakpoint.error = f"{type(exc).__name__}: {exc}"
+                go_on = False
+            else:
+                go_on = go_on and result is True
+        for breakpoint in verdict.breakpoints:
+            if breakpoint.once and not go_on:
+                self._decider.breakpoints.remove(breakpoint)
+        return go_on
+
+    def _take_edits(self, stop: HookStop, event: events.Event) -> int | None:
+        """Carry out what was asked for at the pause; the resume point to go on at, if another one."""
+        edits = self._core.edits
+        redirect, early = edits.redirect, edits.early_return
+        retry, trap = edits.retry, edits.trap
+        edits.clear()
+        if trap is not None:
+            raise GuestTrap(trap, None, ())
+        if early is not None:
+            instance = self._state.instance(stop.instance)
+            last = instance.module.plan(stop.function).instructions - 1
+            if early.fp == stop.fp:
+                early.carry_out()
+            else:
+                edits.unwinding = early
+                self._decider.unwinding = True
+                self._core.arming.rearm()
+            return last
+        if redirect is not None:
+            return redirect
+        if isinstance(event, events.Trap):
+            if retry:
+                return stop.resume_point
+            # "run() after a Trap lets it unwind": also where the operands would not trap any more.
+            code = wasmtime.TrapCode[event.code] if event.code is not None else None
+            raise GuestTrap(event.message, code, event.backtrace)
+        return None
 
     def _is_short(self, stop: HookStop, instance: GuestInstance) -> bool:
         """Whether the next instruction leads straight to another check, without blocking."""
@@ -241,60 +338,122 @@ class Calls:
         # A direct call of a function with a body reaches that function's entry site.
         return instruction.op.name == "call" and instance.module.is_defined(instruction.imm)
 
-    def _event(self, call: Call, stop: HookStop, verdict: Verdict) -> events.Event:
+    def _event(self, stop: HookStop, verdict: Verdict) -> events.Event:
         location, frame = self._core.here()
+        assert frame is not None
         if verdict.reason is Reason.BREAKPOINT:
             return events.Breakpoint(location, frame, verdict.breakpoints)
         if verdict.reason is Reason.STEP:
-            return events.Step(location, frame)
+            return events.Step(location, frame, returned_values(frame, verdict.step, stop.fp))
         if verdict.reason is Reason.INTERRUPT:
             return events.Interrupted(location, frame)
-        call.trap_announced = True
-        assert frame is not None
         code, message = live_trap(frame)
-        return events.Trap(location, frame, code=code, message=message, live=True)
+        backtrace = trap_frames(self._core.first_frames(IN_EXCEPTION))
+        return events.Trap(location, frame, code=code, message=message, live=True, backtrace=backtrace)
 
     # ── host functions ─────────────────────────────────────────────────────────────────────────
 
     async def _on_host_call(self, call: Call, request: HostCall) -> None:
         """Run a host function in this task, and give the guest its answer."""
-        core, pending, function = self._core, request.pending, request.function
+        core, pending, name = self._core, request.pending, request.function.name
+        watched = core.stop_on_host_calls is not None and core.stop_on_host_calls.search(name) is not None
+        arguments = tuple(pending.args)
         error: Exception
         try:
+            if watched:
+                arguments = await self._at_host_call(call, events.HostCallEntered, name, arguments)
             # Cancelled in here: run() deletes the guest, which is suspended in this host call.
-            values = await self._run_host_function(call, request)
+            values = await self._run_host_function(call, request.function, arguments)
+            if watched:
+                values = await self._at_host_call(call, events.HostCallReturned, name, values)
             pending.finish(values)
             return
         except wasmtime.ExitTrap as exc:
             # The guest ends itself, from a call further in: no error of the host's.
             call.announced = error = exc
+        except GuestTrapRequest as exc:
+            raise exc.trap from None
         except Exception as exc:
             error = exc
             if not self._decider.ignoring:
                 core.show(call, at_call=True)
                 location, frame = core.here()
                 # Cancelled here: as in _on_stop().
-                await core.pause(events.HostcallError(location, frame, exc, function.name, live=True))
+                await core.pause(events.HostcallError(location, frame, exc, name, live=True))
                 await trio.lowlevel.checkpoint_if_cancelled()
+                instead = core.edits.host_values
+                core.edits.clear()
+                if instead is not None:
+                    pending.finish(instead)
+                    return
             call.announced = exc
         pending.fail(error)
 
-    async def _run_host_function(self, call: Call, request: HostCall) -> tuple[Any, ...]:
+    async def _at_host_call(
+        self, call: Call, kind: type[Any], name: str, values: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        """Pause before or after a host function; its arguments or results, maybe changed."""
+        if self._decider.ignoring:
+            return values
+        core = self._core
+        core.show(call, at_call=True)
+        location, frame = core.here()
+        # Cancelled here: as in _on_stop().
+        await core.pause(kind(location, frame, name, values))
+        await trio.lowlevel.checkpoint_if_cancelled()
+        changed, trap = core.edits.host_values, core.edits.trap
+        core.edits.clear()
+        if trap is not None:
+            raise GuestTrapRequest(GuestTrap(trap, None, ()))
+        return values if changed is None else changed
+
+    async def _run_host_function(
+        self, call: Call, function: HostFunction, arguments: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        with self._may_call_in(call):
+            try:
+                result = function.fn(*arguments)
+                if inspect.isawaitable(result):
+                    result = await result
+                return function.results_of(result)
+            finally:
+                await self._wait_for_nested(call)
+
+    async def inject(self, func: wasmtime.Func, args: tuple[object, ...]) -> Any:
+        """Call a function of the guest from where it is paused; a checkpoint.
+
+        Cancelled: as :meth:`run`, for the injected call alone.
+        """
+        name, opaque = self._core.describe(func)
+
+        def start() -> capi.CallFuture:
+            return capi.start_call(self._core.store, func, args)
+
+        if not self._stack:
+            values = await self.run(name, start, opaque=opaque)
+        else:
+            with self._may_call_in(self._stack[-1]):
+                values = await self.run(name, start, opaque=opaque)
+        return values if len(values) > 1 else (values[0] if values else None)
+
+    @contextmanager
+    def _may_call_in(self, call: Call) -> Iterator[None]:
+        """This task, and those that it starts, may call into the guest that is suspended here."""
+        before = call.host_token
         token = call.host_token = object()
         reset = _host_call.set(token)
         try:
-            result = request.function.fn(*request.pending.args)
-            if inspect.isawaitable(result):
-                result = await result
-            return request.function.results_of(result)
+            yield
         finally:
             _host_call.reset(reset)
-            # A task that the host function left behind may still be in a call of its own, and
-            # futures must end innermost first.
-            while self._stack[-1] is not call:
-                with trio.CancelScope(shield=True):
-                    await self._stack[-1].done.wait()
-            call.host_token = None
+            call.host_token = before
+
+    async def _wait_for_nested(self, call: Call) -> None:
+        # A task that the host function left behind may still be in a call of its own, and futures
+        # must end innermost first.
+        while self._stack[-1] is not call:
+            with trio.CancelScope(shield=True):
+                await self._stack[-1].done.wait()
 
     # ── failures ───────────────────────────────────────────────────────────────────────────────
 
@@ -304,12 +463,15 @@ class Calls:
         if isinstance(result, capi.Trapped):
             how, overflow = where_trapped(self._state, call.base_sp, result)
             core.show(call, resumable=False, **how)
-            trap = make_trap(result, list(core.first_frames(_IN_EXCEPTION)), overflow=overflow)
-            if not call.trap_announced and not self._decider.ignoring:
+            trap = make_trap(result, trap_frames(core.first_frames(IN_EXCEPTION)), overflow=overflow)
+            if not self._decider.ignoring:
                 location, frame = core.here()
                 code = trap.trap_code.name if trap.trap_code is not None else None
+                event = events.Trap(
+                    location, frame, code=code, message=trap.message, backtrace=tuple(trap.frames)
+                )
                 # Cancelled here: the event is in its channel; the guest is gone already.
-                await core.pause(events.Trap(location, frame, code=code, message=trap.message))
+                await core.pause(event)
                 await trio.lowlevel.checkpoint_if_cancelled()
             return trap
         if result.exit_code is not None or result.exception is None:
@@ -326,9 +488,6 @@ class Calls:
             await trio.lowlevel.checkpoint_if_cancelled()
         return error
 
-
-_IN_EXCEPTION = 100
-"""Frames kept in a trap's exception; the Trap event has them all."""
 
 _MAY_BE_LONG = frozenset(
     {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,13 @@ from ..engine import events, make_plan, walk_frames
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import Calls
+from ._edits import Edits
+from ._evaluation import Evaluation
 from ._frames import Frame
-from ._messages import Answer, Command, Completed, Continue, PausedAt, Query, Response
+from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Query, Response
 from ._stack import Activation, CallRecord, Stack, activations_of
 from ._stores import StoreState
+from ._threads import compute
 from ._view import StoreView
 
 if TYPE_CHECKING:
@@ -48,9 +52,15 @@ class Core:
         self._responses_in, self.responses = trio.open_memory_channel[Response](1)
         self.arming = Arming(state)
         self.calls = Calls(self)
+        self.edits = Edits()
+        self.arming.decider.breakpoints.changed = self.arming.rearm
+        self.evaluation = self.arming.decider.evaluator = Evaluation(self)
+        self.stop_on_host_calls: re.Pattern[str] | None = None
+        self.stop_on_instances = False
         self.generation = 0
         """Counts resumes: frame handles of an earlier one are stale."""
         self._shown: Stack | None = None
+        self._shown_how: tuple[CallRecord, dict[str, Any]] | None = None
         self._scope = trio.CancelScope()
         self._pause_scopes: list[trio.CancelScope] = []
         self.closed = False
@@ -138,6 +148,7 @@ class Core:
         guest goes on.  A cancellation of the debuggee itself breaks the shield: Cancelled is raised,
         the response stays in its channel, and the call future is deleted on the way out.
         """
+        self.edits.clear()
         self._tell(event)
         with trio.CancelScope(shield=True) as shield:
             self._pause_scopes.append(shield)
@@ -147,6 +158,9 @@ class Core:
                     if isinstance(command, Query):
                         answer = outcome.capture(command.fn, StoreView._create(self))
                         self._responses_in.send_nowait(Answer(answer))
+                    elif isinstance(command, Inject):
+                        # Cancelled in here: the injected call is deleted, then the one below it.
+                        await self._inject(command)
                     elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
                         # Asked for while paused: it stops the next run at once.
                         self.arming.decider.interrupt = False
@@ -160,6 +174,23 @@ class Core:
         await trio.lowlevel.checkpoint_if_cancelled()
         raise InternalError("a pause was broken without a cancellation")
 
+    async def _inject(self, command: Inject) -> None:
+        """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
+        shown, edits, plan = self._shown_how, self.edits, self.arming.decider.plan
+        self.edits = Edits()
+        self.expire()
+        self.arming.rearm()
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = await self.calls.inject(command.func, command.args)
+        except Exception as exc:
+            error = exc
+        self.edits, self.arming.decider.plan = edits, plan
+        if shown is not None:
+            self.show(shown[0], **shown[1])
+        self._tell(events.CallReturned(*self.here(), result, error))
+
     def _tell(self, event: events.Event | None) -> None:
         if event is not None:
             self.count(type(event).__name__)
@@ -171,12 +202,18 @@ class Core:
         if command.step is not None:
             frame = next(self.first_frames(1), None)
             caller = self._caller_of(frame) if frame is not None else None
+            target = 0
+            if command.offset is not None and frame is not None:
+                target = frame.resume_point_at(command.offset)
             plan = make_plan(
                 command.step,
                 frame.place() if frame is not None else None,
                 caller.place() if caller is not None else None,
+                count=command.count,
+                target=target,
             )
         self.arming.decider.plan = plan
+        self.edits.retry = command.retry
         self.expire()
         self.arming.rearm()
 
@@ -189,11 +226,29 @@ class Core:
         """Make the innermost activation's frames visible, for the pause that follows."""
         raws = walk_frames(self.state, self.state.current.get(), self.state.sp.get(), call.base_sp)
         self._shown = Stack(self, raws, **how)
+        self._shown_how = (call, how)
+
+    def look(self, call: CallRecord, instance: int, fp: int, resume_point: int) -> Frame:
+        """The innermost frame while the debug callback runs, for a condition or a message.
+
+        It is good until the next pause or look.
+        """
+        self.generation += 1
+        raws = walk_frames(self.state, instance, fp, call.base_sp)
+        frame = Stack(self, raws, at_call=False, innermost_resume_point=resume_point).first()
+        assert frame is not None
+        return frame
+
+    @property
+    def shown_stack(self) -> Stack | None:
+        """The innermost activation's frames, at a pause."""
+        return self._shown
 
     def expire(self) -> None:
         """The guest goes on: frame handles become stale."""
         self.generation += 1
         self._shown = None
+        self._shown_how = None
 
     def here(self) -> tuple[events.Location | None, Frame | None]:
         """Where the guest is, and its innermost frame."""
@@ -236,7 +291,17 @@ class Core:
         self.arming.decider.single_step = on
         self.arming.rearm()
 
-    def instance_created(self, instance: GuestInstance) -> None:
-        """Bind pending breakpoints in a new instance's module, and arm it."""
-        self.arming.decider.breakpoints.module_loaded(instance.module)
+    async def instance_created(self, instance: GuestInstance) -> None:
+        """Bind pending breakpoints in a new instance's module, arm it, maybe pause; a checkpoint."""
+        # Cancelled here: the instance is in the store, without breakpoints and unused.
+        table = self.arming.decider.breakpoints
+        if any(breakpoint.where.needs_search for breakpoint in table):
+            await compute(lambda tick: table.module_loaded(instance.module))
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            table.module_loaded(instance.module)
         self.arming.rearm()
+        if self.stop_on_instances and not self.arming.decider.ignoring:
+            # Cancelled here: the event is in its channel; the instance as above.
+            await self.pause(events.InstanceCreated(None, None, instance))
+            await trio.lowlevel.checkpoint_if_cancelled()

@@ -6,22 +6,27 @@ stands what that leaves behind; the states in ``engine._lifecycle`` exist for no
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import trio
 from attrs import frozen
 
 from ..addresses import ModuleOffset
-from ..engine import Breakpoint, Lifecycle, Signal, State, StepKind, events
-from ..errors import InternalError, WrongStateError
-from ._messages import Answer, Completed, Continue, PausedAt, Query, Response
+from ..engine import Breakpoint, HitRule, Lifecycle, Signal, State, StepKind, Where, events
+from ..errors import InternalError, UsageError, WrongStateError
+from ._expressions import check_expression, check_message
+from ._messages import Answer, Completed, Continue, Inject, PausedAt, Query, Response
 from ._util import ConflictDetector, NoPublicConstructor
 from ._view import StoreView
 
 if TYPE_CHECKING:
+    import wasmtime
+
     from ._core import Core
+    from ._frames import Frame
     from ._modules import GuestModule
 
 __all__ = ["Debuggee", "Statistics"]
@@ -114,9 +119,11 @@ class Debuggee(metaclass=NoPublicConstructor):
 
     # ── running ────────────────────────────────────────────────────────────────────────────────
 
-    async def run(self) -> events.Event:
+    async def run(self, *, retry: bool = False) -> events.Event:
         """Go on to the next event; a checkpoint.
 
+        :param retry: after a live Trap: execute the instruction again, with its operands as they are
+            now.  Without it the guest unwinds, and its caller gets the :exc:`wasmtime.Trap`.
         :raises WrongStateError: the debuggee is complete or closed.
         :raises trio.BusyResourceError: another task is using this debuggee.
         :raises trio.ClosedResourceError: it was cancelled while this waited.
@@ -124,19 +131,42 @@ class Debuggee(metaclass=NoPublicConstructor):
         Cancelled: the guest goes on; the next ``run()`` (or step) returns the event that this one
         would have returned.
         """
-        return await self._resume(Continue())
+        return await self._resume(Continue(retry=retry))
 
-    async def step(self) -> events.Event:
-        """Execute one instruction, into calls; else as :meth:`run`."""
-        return await self._resume(Continue(StepKind.INSTRUCTION))
+    async def step(self, count: int = 1) -> events.Event:
+        """Execute one instruction (or *count*), into calls; else as :meth:`run`."""
+        if count < 1:
+            raise ValueError(f"can't step {count} instructions")
+        return await self._resume(Continue(StepKind.INSTRUCTION, count=count))
 
     async def step_over(self) -> events.Event:
         """Execute one instruction, and a call as a whole; else as :meth:`run`."""
         return await self._resume(Continue(StepKind.OVER))
 
     async def step_out(self) -> events.Event:
-        """Go on until the function has returned to its caller; else as :meth:`run`."""
+        """Go on until the function has returned to its caller; else as :meth:`run`.
+
+        The event's ``returned`` are the values that it has returned.
+        """
         return await self._resume(Continue(StepKind.OUT))
+
+    async def run_until(self, offset: int) -> events.Event:
+        """Go on to a module offset in this activation of the function, or out of it; else as :meth:`run`.
+
+        :raises UsageError: the guest is not paused in a function that has this offset.
+        """
+        frame = next(self._core.first_frames(1), None) if self.state is State.PAUSED else None
+        if frame is None:
+            raise UsageError("the guest is not paused in a function")
+        frame.resume_point_at(ModuleOffset(offset))
+        return await self._resume(Continue(StepKind.UNTIL, offset=ModuleOffset(offset)))
+
+    async def run_to_return(self) -> events.Event:
+        """Go on to the function's end, before it returns; else as :meth:`run`.
+
+        The event's ``returned`` are the values that it is going to return.
+        """
+        return await self._resume(Continue(StepKind.RETURN))
 
     async def finish(self) -> events.Finished:
         """Run to the end, ignoring all events; a checkpoint.
@@ -206,11 +236,11 @@ class Debuggee(metaclass=NoPublicConstructor):
             result: R = response.outcome.unwrap()
             return result
 
-    async def _resume(self, command: Continue) -> events.Event:
+    async def _resume(self, command: Continue | Inject) -> events.Event:
         with self._conflict.held():
             return await self._resume_held(command)
 
-    async def _resume_held(self, command: Continue) -> events.Event:
+    async def _resume_held(self, command: Continue | Inject) -> events.Event:
         await self._settle("run it")
         if self._lifecycle.allows(Signal.CONTINUE):
             # Cancelled here: paused; nothing was sent.
@@ -267,38 +297,157 @@ class Debuggee(metaclass=NoPublicConstructor):
         """
         self._core.drop()
 
+    # ── breakpoints ────────────────────────────────────────────────────────────────────────────
+
     def add_breakpoint(
         self,
-        function: str | int | None = None,
+        function: str | int | re.Pattern[str] | None = None,
         *,
         offset: int | None = None,
         module: GuestModule | None = None,
+        at_end: bool = False,
+        instructions: Iterable[str] = (),
+        import_: str | None = None,
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        log: str | None = None,
+        once: bool = False,
+        enabled: bool = True,
+        callback: Callable[[events.Breakpoint], Any] | None = None,
     ) -> Breakpoint:
         """Pause before an instruction whenever the guest comes to it.
 
-        :param function: name (name section or export) or function index; with no *offset*, its
-            first instruction.
+        Where (one of these):
+
+        :param function: name (name section or export), index, or a compiled regular expression that
+            is searched in every function's name; its first instruction.
+        :param at_end: the function's final ``end``, before it returns, instead.
         :param offset: module offset; one inside an instruction slips to the next one, and the
-            breakpoint's binding says so.
+            breakpoint's binding says so.  With *function*: only in that function.
+        :param instructions: every instruction with one of these names (``{"memory.grow"}``).
+        :param import_: every direct call of this import, ``"env.log"``.
         :param module: only in this module; else in any that has such a place.
 
+        When:
+
+        :param condition: text in the expression language, or a function of the :class:`Frame`.
+            Runs in the debug callback: a false one costs no pause.  One that can't be evaluated
+            pauses, and the breakpoint's ``error`` says why.
+        :param hits: ``"== 3"``, ``">= 3"``, ``"% 3"`` (every third) or ``3``, counted where the
+            condition holds.
+        :param enabled: see :attr:`Breakpoint.enabled`.
+
+        What then:
+
+        :param log: don't pause; write this message, with ``{expressions}``, to
+            :attr:`log_sink` (default: the logger ``trio_wasmdbg.logpoint``).
+        :param callback: ``fn(event)``, plain or async, in the debuggee's task; where all callbacks of
+            a pause return True, the guest goes on and ``run()`` does not return.
+        :param once: remove it when it has paused the guest.
+
         A breakpoint that no instantiated module can bind is *pending* until one is instantiated.
-        While the guest runs, it takes effect at the next check site of its function.
+        While the guest runs, a change takes effect at the next check site of the function.
+
+        :raises UsageError: *hits*, *condition* or *log* is malformed.
         """
-        if function is None and offset is None:
-            raise TypeError("a breakpoint needs a function or an offset")
-        breakpoint = self._core.arming.decider.breakpoints.add(
-            function, None if offset is None else ModuleOffset(offset), module
+        names = frozenset(instructions)
+        if function is None and offset is None and not names and import_ is None:
+            raise TypeError("a breakpoint needs a place: a function, offset, instructions or import_")
+        where = Where(
+            function,
+            None if offset is None else ModuleOffset(offset),
+            module,
+            names or None,
+            import_,
+            at_end,
         )
-        self._core.arming.rearm()
-        return breakpoint
+        if isinstance(condition, str):
+            check_expression(condition)
+        if log is not None:
+            check_message(log)
+        return self._core.arming.decider.breakpoints.add(
+            where,
+            condition=condition,
+            hits=None if hits is None else HitRule.parse(hits),
+            log=log,
+            once=once,
+            enabled=enabled,
+            callback=callback,
+        )
 
     def remove_breakpoint(self, breakpoint: Breakpoint) -> None:
         """Take a breakpoint away; no error if it is gone already."""
         self._core.arming.decider.breakpoints.remove(breakpoint)
-        self._core.arming.rearm()
 
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:
         """All breakpoints, pending ones too."""
         return tuple(self._core.arming.decider.breakpoints)
+
+    @property
+    def log_sink(self) -> Callable[[str, Breakpoint], None] | None:
+        """What log points write to: ``sink(text, breakpoint)``, called in the trio thread, in order."""
+        return self._core.evaluation.sink
+
+    @log_sink.setter
+    def log_sink(self, sink: Callable[[str, Breakpoint], None] | None) -> None:
+        self._core.evaluation.sink = sink
+
+    @property
+    def stop_on_host_calls(self) -> re.Pattern[str] | None:
+        """Pause before and after host functions in whose name (``module.name``) this is found.
+
+        Host functions that were given to us, that is; of those in a ``wasmtime.Linker`` the call can
+        be stopped at with ``add_breakpoint(import_=...)``.
+        """
+        return self._core.stop_on_host_calls
+
+    @stop_on_host_calls.setter
+    def stop_on_host_calls(self, pattern: str | re.Pattern[str] | None) -> None:
+        self._core.stop_on_host_calls = re.compile(pattern) if pattern is not None else None
+
+    @property
+    def stop_on_instances(self) -> bool:
+        """Pause when a module has been instantiated, before its start function runs."""
+        return self._core.stop_on_instances
+
+    @stop_on_instances.setter
+    def stop_on_instances(self, on: bool) -> None:
+        self._core.stop_on_instances = on
+
+    # ── edits at a pause ───────────────────────────────────────────────────────────────────────
+
+    def set_host_values(self, *values: object) -> None:
+        """At HostCallEntered: the arguments, at HostCallReturned or a live HostcallError: the results
+        to be used instead, at the next resume.
+
+        :raises WrongStateError: the guest is not paused.
+        """
+        self._require_paused("change a host call")
+        self._core.edits.host_values = values
+
+    def trap(self, message: str = "wasm trap: made by the debugger") -> None:
+        """Let the guest trap where it is paused, at the next resume.
+
+        :raises WrongStateError: the guest is not paused, or there is no guest code to trap.
+        """
+        self._require_paused("make the guest trap")
+        if self._core.shown_stack is None:
+            raise WrongStateError("no guest code is on the stack", state=self.state.value)
+        self._core.edits.trap = message
+
+    async def inject_call(self, func: wasmtime.Func, *args: object) -> events.Event:
+        """Call a function of the guest from where it is paused; a checkpoint.
+
+        The call is itself under the debugger: the next event is :class:`events.CallReturned`, or
+        whatever pauses the guest in it.  After CallReturned the guest stands where it stood.
+
+        :raises WrongStateError, trio.BusyResourceError, trio.ClosedResourceError: as :meth:`run`.
+
+        Cancelled: the call goes on; the next ``run()`` returns its event.
+        """
+        return await self._resume(Inject(func, args))
+
+    def _require_paused(self, purpose: str) -> None:
+        if self.state is not State.PAUSED:
+            raise WrongStateError(f"can't {purpose}", state=self.state.value)

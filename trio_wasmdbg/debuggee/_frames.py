@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 from attrs import frozen
 
 from ..addresses import ModuleOffset
-from ..engine import FramePlace, RawFrame
+from ..engine import FramePlace, RawFrame, encode_value
 from ..errors import NotFoundError, StaleHandleError, UsageError
 from ..instrument import MATERIALISED, FunctionPlan
 from ..symbols import local_label
-from ..wasm import Instruction, TypedBody, ValType
+from ..wasm import FuncType, Instruction, Module, TypedBody, ValType
+from ._edits import EarlyReturn
+from ._expressions import evaluate_in, format_in
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -203,6 +205,98 @@ class Frame(metaclass=NoPublicConstructor):
         address = self._raw.fp + self._plan.frame.operand(height)
         self._instance.write_slot(types[height], address, value)
 
+    # ── expressions ────────────────────────────────────────────────────────────────────────────
+
+    def evaluate(self, text: str) -> object:
+        """The value of an expression in this frame.
+
+        :raises ExpressionError: it does not parse, is not well typed here, or has no value.
+        """
+        self._check()
+        return evaluate_in(self, text)
+
+    def format(self, template: str) -> str:
+        """A message with the values of its ``{expressions}`` in this frame.
+
+        :raises ExpressionError: as :meth:`evaluate`.
+        """
+        self._check()
+        return format_in(self, template)
+
+    # ── where to go on ─────────────────────────────────────────────────────────────────────────
+
+    def set_next_instruction(self, offset: int) -> None:
+        """Let the guest go on at another instruction of this function, from the next resume on.
+
+        Nothing is executed or undone on the way; the locals stay as they are.
+
+        :param offset: module offset of the instruction; a place inside one means that one.
+        :raises UsageError: this is not the innermost frame; the offset is outside of the function or
+            in dead code; or the operand stack holds other types there.
+        """
+        self._check()
+        self._require_resumable()
+        if self._at_call or self._position:
+            raise UsageError("only the innermost frame can go on at another instruction")
+        target = self.resume_point_at(ModuleOffset(offset))
+        last = self._plan.instructions - 1
+        if not self._typed().reachable[target] and target != last:
+            raise UsageError(f"the instruction at {offset:#x} can't be reached (dead code)")
+        here, there = self._plan.operand_types(self._resume_point), self._plan.operand_types(target)
+        if here != there:
+            raise UsageError(
+                f"the operand stack holds ({_names(here)}) here and ({_names(there)}) at {offset:#x}"
+            )
+        self._core.edits.redirect = target
+        self._resume_point = target
+
+    def return_early(self, *values: object) -> None:
+        """Let this function return *values* at the next resume; frames above it are left.
+
+        No instruction of the guest is executed on the way.
+
+        :raises TypeError, ValueError: the values are not the function's results.
+        :raises UsageError: the frame is of another activation: a host function is in between.
+        """
+        self._check()
+        self._require_resumable()
+        if self._stack is not self._core.shown_stack or self._stack.innermost_at_call:
+            raise UsageError("a host function stands between this frame and where the guest is paused")
+        types = self._plan.operand_types(self._plan.instructions - 1)
+        if len(values) != len(types):
+            raise TypeError(f"{self.function_name} returns ({_names(types)}), not {len(values)} values")
+        for valtype, value in zip(types, values, strict=True):
+            if not valtype.is_ref:
+                encode_value(valtype, value)
+        self._core.edits.early_return = EarlyReturn(
+            self._instance, self._raw.function, self._raw.fp, tuple(values)
+        )
+
+    def resume_point_at(self, offset: ModuleOffset) -> int:
+        """The resume point of the instruction that covers a module offset.
+
+        :raises UsageError: it lies outside of this function.
+        """
+        found = self._plan.resume_point_at(offset)
+        if found is None:
+            raise UsageError(f"offset {offset:#x} is not in {self.function_name}")
+        return found
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the function's final ``end`` comes next, with the results on the operand stack."""
+        return self._resume_point == self._plan.instructions - 1
+
+    @property
+    def results_of_call_before(self) -> int | None:
+        """How many results the call just before this place has given; None if there was none."""
+        if not self._resume_point:
+            return None
+        instruction = self._typed().instructions[self._resume_point - 1]
+        if not is_call(instruction):
+            return None
+        return len(callee_type(self._instance.module.original, instruction).results)
+
     # ── inside ─────────────────────────────────────────────────────────────────────────────────
 
     def _check(self) -> None:
@@ -276,6 +370,7 @@ class Frame(metaclass=NoPublicConstructor):
             self._raw.function,
             self._resume_point,
             is_call(instruction),
+            self._plan.instructions - 1,
         )
 
 
@@ -296,13 +391,22 @@ def is_call(instruction: Instruction) -> bool:
     return instruction.op.name in _CALLS
 
 
-def call_operands(module: Any, instruction: Instruction) -> int:
-    """How many operands a call instruction takes from the operand stack."""
+def callee_type(module: Module, instruction: Instruction) -> FuncType:
+    """The type of what a call instruction calls."""
     name, immediate = instruction.op.name, instruction.imm
-    if name == "call":
-        return len(module.functions[immediate].type.params)
-    if name == "call_indirect":
-        return len(module.func_type(immediate.type_index).params) + 1
-    if name == "call_ref":
-        return len(module.func_type(immediate).params) + 1
-    return 0
+    if name in ("call", "return_call"):
+        return module.functions[immediate].type
+    indirect = name in ("call_indirect", "return_call_indirect")
+    return module.func_type(immediate.type_index if indirect else immediate)
+
+
+def call_operands(module: Module, instruction: Instruction) -> int:
+    """How many operands a call instruction takes from the operand stack."""
+    if instruction.op.name not in _CALLS:
+        return 0
+    arguments = len(callee_type(module, instruction).params)
+    return arguments + (instruction.op.name not in ("call", "return_call"))
+
+
+def _names(types: tuple[ValType, ...]) -> str:
+    return ", ".join(map(str, types))

@@ -124,7 +124,7 @@ class Guest(metaclass=NoPublicConstructor):
             return raw.as_instance()
         instance: GuestInstance = GuestInstance._create(core.store, core.state, module, raw)
         instance.attach(core.store)
-        core.instance_created(instance)
+        await core.instance_created(instance)
         if module.original.start is not None:
             await self.call(instance.func(module.original.start))
         return instance

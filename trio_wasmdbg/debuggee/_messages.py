@@ -11,15 +11,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import outcome
+import wasmtime
 from attrs import frozen
 
+from ..addresses import ModuleOffset
 from ..engine import StepKind
 from ..engine.events import Event, Finished
 
 if TYPE_CHECKING:
     from ._view import StoreView
 
-__all__ = ["Answer", "Command", "Completed", "Continue", "PausedAt", "Query", "Response"]
+__all__ = ["Answer", "Command", "Completed", "Continue", "Inject", "PausedAt", "Query", "Response"]
 
 
 @frozen
@@ -27,6 +29,20 @@ class Continue:
     """Go on, to the next event; with a step, to its end at the latest."""
 
     step: StepKind | None = None
+    count: int = 1
+    """Of instructions, for a step."""
+    offset: ModuleOffset | None = None
+    """Where to, for a step to a place in the function."""
+    retry: bool = False
+    """Execute a trapping instruction again, instead of letting the guest unwind."""
+
+
+@frozen
+class Inject:
+    """Call a function of the guest from where it is paused."""
+
+    func: wasmtime.Func
+    args: tuple[object, ...]
 
 
 @frozen
@@ -36,7 +52,7 @@ class Query:
     fn: Callable[[StoreView], Any]
 
 
-Command: TypeAlias = Continue | Query
+Command: TypeAlias = Continue | Inject | Query
 
 
 @frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..addresses import InstrumentedOffset, ModuleOffset
 from ..errors import NotFoundError
 from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrument, slow_twin
 from ..symbols import function_label
-from ..wasm import ExternKind, Module, decode_module
+from ..wasm import ExternKind, Instruction, Module, decode_module, read_body
 from ._threads import compute
 from ._util import NoPublicConstructor
 
@@ -105,6 +106,36 @@ class GuestModule(metaclass=NoPublicConstructor):
                     table.setdefault(export.name, []).append(export.index)
             self._by_name = table
         return [index for index in self._by_name.get(name, ()) if self.is_defined(index)]
+
+    def functions_matching(self, pattern: re.Pattern[str]) -> list[int]:
+        """Indices of the defined functions in whose name *pattern* is found."""
+        return [index for _, _, index in self._bodies if pattern.search(self.function_name(index))]
+
+    def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
+        """(function, resume point) of every instruction with one of these names."""
+        return [
+            (index, k)
+            for _, _, index in self._bodies
+            for k, instruction in enumerate(self._body(index))
+            if instruction.op.name in names
+        ]
+
+    def calls_of(self, function: str) -> list[tuple[int, int]]:
+        """(function, resume point) of every direct call of the import ``module.name``."""
+        targets = {
+            index
+            for index, each in enumerate(self.original.functions)
+            if each.import_ is not None and f"{each.import_.module}.{each.import_.name}" == function
+        }
+        return [
+            (index, k)
+            for _, _, index in self._bodies
+            for k, instruction in enumerate(self._body(index))
+            if instruction.op.name in ("call", "return_call") and instruction.imm in targets
+        ]
+
+    def _body(self, function: int) -> list[Instruction]:
+        return read_body(self.original, self.original.functions[function])
 
     def is_defined(self, function: int) -> bool:
         """Whether there is a function of this index with a body (imports have none)."""

@@ -101,6 +101,11 @@ class Stack:
             )
         return self._frames[position]
 
+    @property
+    def innermost_at_call(self) -> bool:
+        """Whether the innermost frame is in a call of a host function."""
+        return self._at_call
+
     def first(self) -> Frame | None:
         return self._get(0)
 

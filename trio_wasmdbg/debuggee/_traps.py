@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import wasmtime
@@ -9,12 +10,23 @@ from attrs import frozen
 
 from .. import capi
 from ..addresses import ModuleOffset
+from ..engine import StepKind
 from ..errors import ReentryError
 from ..instrument import SLOW
 from ._frames import Frame
 from ._stores import StoreState
 
-__all__ = ["GuestTrap", "TrapFrame", "explain", "live_trap", "where_trapped"]
+__all__ = [
+    "IN_EXCEPTION",
+    "GuestTrap",
+    "TrapFrame",
+    "explain",
+    "live_trap",
+    "make_trap",
+    "returned_values",
+    "trap_frames",
+    "where_trapped",
+]
 
 
 @frozen
@@ -57,7 +69,7 @@ class GuestTrap(wasmtime.Trap):
         return list(self._frames)
 
 
-def make_trap(result: capi.Trapped, frames: list[Frame], *, overflow: bool) -> GuestTrap:
+def make_trap(result: capi.Trapped, frames: tuple[TrapFrame, ...], *, overflow: bool) -> GuestTrap:
     """The exception for the body, from Wasmtime's trap and the shadow stack."""
     code: wasmtime.TrapCode | None
     if overflow:
@@ -65,11 +77,16 @@ def make_trap(result: capi.Trapped, frames: list[Frame], *, overflow: bool) -> G
     else:
         code = wasmtime.TrapCode[result.code] if result.code is not None else None
         text = trap_text(result.message)
-    return GuestTrap(text, code, tuple(_trap_frame(frame) for frame in frames[:_SHOWN]))
+    return GuestTrap(text, code, frames)
 
 
-_SHOWN = 100
-"""Frames kept in an exception; the Trap event has them all."""
+IN_EXCEPTION = 100
+"""Frames kept in a trap's exception; the Trap event has them all."""
+
+
+def trap_frames(frames: Iterable[Frame]) -> tuple[TrapFrame, ...]:
+    """Frames as an exception keeps them."""
+    return tuple(_trap_frame(frame) for frame in frames)
 
 
 def _trap_frame(frame: Frame) -> TrapFrame:
@@ -131,6 +148,17 @@ def live_trap(frame: Frame) -> tuple[str, str]:
     if right == 0:
         return "INTEGER_DIVISION_BY_ZERO", f"integer divide by zero: {left} {name} {right}"
     return "INTEGER_OVERFLOW", f"integer overflow: {left} {name} {right}"
+
+
+def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, ...] | None:
+    """The values that a function returns, at its end or, after a step out, in its caller."""
+    operands = frame.operand_stack
+    if step is StepKind.RETURN and frame.at_end:
+        return operands
+    if step in (StepKind.OUT, StepKind.RETURN):
+        count = frame.results_of_call_before
+        return operands[len(operands) - count :] if count is not None else None
+    return None
 
 
 def explain(error: BaseException) -> BaseException:

@@ -57,6 +57,13 @@ class Where:
     """Every instruction with one of these names."""
     import_: str | None = None
     """Every direct call of this import, ``module.name``."""
+    at_end: bool = False
+    """The function's final ``end``, before it returns, instead of its first instruction."""
+
+    @property
+    def needs_search(self) -> bool:
+        """Whether binding reads every function of a module."""
+        return self.instructions is not None or self.import_ is not None
 
     def places(self, module: ModuleView) -> list[Binding]:
         """Where that is in *module*."""
@@ -68,7 +75,10 @@ class Where:
             return [_exactly(module, f, k) for f, k in module.calls_of(self.import_)]
         functions = self._functions(module)
         if self.offset is None:
-            return [_exactly(module, function, 0) for function in functions]
+            return [
+                _exactly(module, function, len(module.offsets(function)) - 1 if self.at_end else 0)
+                for function in functions
+            ]
         within = module.function_at(self.offset)
         if within is None or (self.function is not None and within not in functions):
             return []
@@ -227,7 +237,7 @@ class BreakpointTable:
         if any(known is module for known in self._modules):
             return
         self._modules.append(module)
-        for breakpoint in self._by_id.values():
+        for breakpoint in list(self._by_id.values()):
             self._bind(breakpoint, module)
 
     def _bind(self, breakpoint: Breakpoint, module: ModuleView) -> None:

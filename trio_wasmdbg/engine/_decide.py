@@ -73,12 +73,16 @@ class Decider:
     """Somebody asked for a pause and has not got it yet."""
     ignoring: bool = False
     """``finish()`` is under way: nothing pauses."""
+    unwinding: bool = False
+    """Frames are being left one after the other, up to the one that returns early."""
     skip: tuple[int, int, int] | None = None
     """(instance, fp, resume point) whose next check is the one at which we have just paused."""
 
     @property
     def everything(self) -> bool:
         """Whether every check has to fire."""
+        if self.unwinding:
+            return True
         if self.ignoring:
             return False
         return self.interrupt or self.single_step or (self.plan is not None and self.plan.places.everything)
@@ -129,11 +133,10 @@ class Decider:
             return False
         evaluator = self.evaluator
         frame = None
-        if evaluator is not None and look is not None:
-            if breakpoint.condition is not None:
-                frame = look()
-                if not evaluator.holds(breakpoint, frame):
-                    return False
+        if evaluator is not None and look is not None and breakpoint.condition is not None:
+            frame = look()
+            if not evaluator.holds(breakpoint, frame):
+                return False
         breakpoint.hit_count += 1
         if breakpoint.hits is not None and not breakpoint.hits.pauses(breakpoint.hit_count):
             return False

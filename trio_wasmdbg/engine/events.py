@@ -16,11 +16,15 @@ from ._breakpoints import Breakpoint as BreakpointHandle
 
 __all__ = [
     "Breakpoint",
+    "CallReturned",
     "Event",
     "ExceptionThrown",
     "Finished",
     "FrameView",
+    "HostCallEntered",
+    "HostCallReturned",
     "HostcallError",
+    "InstanceCreated",
     "Interrupted",
     "Location",
     "Paused",
@@ -85,6 +89,9 @@ class Breakpoint(Paused):
 class Step(Paused):
     """A step has ended, or single-step mode is on and one instruction has been executed."""
 
+    returned: tuple[Any, ...] | None = None
+    """After a step out, and at the end of a function: the values that it returns."""
+
 
 @frozen
 class Interrupted(Paused):
@@ -105,6 +112,8 @@ class Trap(Paused):
     """Wasmtime's name of the trap code (``"integer_division_by_zero"``), None if it has none."""
     message: str = ""
     live: bool = False
+    backtrace: tuple[Any, ...] = field(default=(), repr=False)
+    """The innermost 100 frames as plain records, which don't expire."""
 
 
 @frozen
@@ -125,6 +134,37 @@ class HostcallError(Paused):
 
 
 @frozen
+class HostCallEntered(Paused):
+    """The guest calls a host function, which has not run yet (``stop_on_host_calls``)."""
+
+    host_function: str = ""
+    arguments: tuple[Any, ...] = ()
+
+
+@frozen
+class HostCallReturned(Paused):
+    """A host function has returned; the guest does not have the results yet."""
+
+    host_function: str = ""
+    results: tuple[Any, ...] = ()
+
+
+@frozen
+class InstanceCreated(Paused):
+    """A module was instantiated; its start function has not run yet (``stop_on_instances``)."""
+
+    instance: Any = None
+
+
+@frozen
+class CallReturned(Paused):
+    """An injected call has come back; the guest stands where it stood before."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+@frozen
 class Finished:
     """The body has ended: with a result, or with an error (and the exit code, if it has one)."""
 
@@ -134,4 +174,16 @@ class Finished:
     """Set where the guest ended itself by WASI's ``proc_exit``."""
 
 
-Event: TypeAlias = Breakpoint | Step | Interrupted | Trap | ExceptionThrown | HostcallError | Finished
+Event: TypeAlias = (
+    Breakpoint
+    | Step
+    | Interrupted
+    | Trap
+    | ExceptionThrown
+    | HostcallError
+    | HostCallEntered
+    | HostCallReturned
+    | InstanceCreated
+    | CallReturned
+    | Finished
+)
