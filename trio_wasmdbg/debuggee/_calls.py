@@ -86,6 +86,8 @@ class Call(CallRecord):
     """One call from the host into the guest, while it lasts."""
 
     done: trio.Event = field(factory=trio.Event)
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    """Ends this call alone."""
     host_token: object | None = None
     """Set while the guest is suspended in a host function: who may call in from there."""
     announced: BaseException | None = None
@@ -165,6 +167,8 @@ class Calls:
         """Only the body, or the host function in which the guest is suspended, may call in."""
         if self._core.closed:
             raise UsageError("this debuggee is gone: its guest can be called only while its body runs")
+        if self._core.ending:
+            raise trio.ClosedResourceError("the debuggee was cancelled, or its body has ended")
         if not self._stack:
             return
         token = self._stack[-1].host_token
@@ -190,19 +194,37 @@ class Calls:
         call = Call(name, opaque, state.sp.get(), state.current.get())
         future = start()
         self._stack.append(call)
-        try:
-            # Cancelled in here: the finally clause is the teardown.
-            return await self._drive(call, future)
-        finally:
-            # No await: nothing can cut this short.
-            future.delete()
-            self._stack.remove(call)
-            state.sp.set(call.base_sp)
-            state.current.set(call.base_instance)
-            self._request = None
-            self._core.expire()
-            self._core.arming.call_ended(call.base_sp)
-            call.done.set()
+        with call.scope:
+            try:
+                # Cancelled in here: the finally clause is the teardown.
+                return await self._drive(call, future)
+            finally:
+                # No await: nothing can cut this short.
+                future.delete()
+                self._stack.remove(call)
+                state.sp.set(call.base_sp)
+                state.current.set(call.base_instance)
+                self._request = None
+                self._core.expire()
+                self._core.arming.call_ended(call.base_sp)
+                call.done.set()
+        # Only where no cancellation of the caller's explains it: in a task outside of the debuggee's,
+        # or shielded by the body.
+        raise trio.ClosedResourceError("the call was ended, with the debuggee or the host function it was in")
+
+    def cancel_all(self, outer: Call | None = None) -> None:
+        """End the calls inside *outer*, or all of them; each takes until the guest's next check."""
+        for call in reversed(self._stack):
+            if call is outer:
+                break
+            call.scope.cancel()
+
+    async def end_all(self) -> None:
+        """Cancel what is under way and wait until it has ended; not cancellable."""
+        self.cancel_all()
+        with trio.CancelScope(shield=True):
+            while self._stack:
+                await self._stack[-1].done.wait()
 
     async def _drive(self, call: Call, future: capi.CallFuture) -> tuple[Any, ...]:
         inline = False
@@ -417,7 +439,8 @@ class Calls:
                     result = await result
                 return function.results_of(result)
             finally:
-                await self._wait_for_nested(call)
+                call.host_token = None
+                await self._inner_calls_ended(call)
 
     async def inject(self, func: wasmtime.Func, args: tuple[object, ...]) -> Any:
         """Call a function of the guest from where it is paused; a checkpoint.
@@ -448,12 +471,22 @@ class Calls:
             _host_call.reset(reset)
             call.host_token = before
 
-    async def _wait_for_nested(self, call: Call) -> None:
-        # A task that the host function left behind may still be in a call of its own, and futures
-        # must end innermost first.
-        while self._stack[-1] is not call:
-            with trio.CancelScope(shield=True):
+    async def _inner_calls_ended(self, call: Call) -> None:
+        """Wait until *call* is the innermost one; no checkpoint if it is.
+
+        A task that a host function left behind may still be in a call of its own, and futures must
+        end innermost first.
+        """
+        try:
+            while self._stack[-1] is not call:
+                # Cancelled here: the inner calls go first.
                 await self._stack[-1].done.wait()
+        finally:
+            if self._stack[-1] is not call:
+                self.cancel_all(outer=call)
+                with trio.CancelScope(shield=True):
+                    while self._stack[-1] is not call:
+                        await self._stack[-1].done.wait()
 
     # ── failures ───────────────────────────────────────────────────────────────────────────────
 

@@ -51,6 +51,8 @@ class Core:
         self.commands_in, self._commands = trio.open_memory_channel[Command](1)
         self._responses_in, self.responses = trio.open_memory_channel[Response](1)
         self.arming = Arming(state)
+        for instance in state.instances:  # of an earlier debuggee
+            self.arming.decider.breakpoints.module_loaded(instance.module)
         self.calls = Calls(self)
         self.edits = Edits()
         self.arming.decider.breakpoints.changed = self.arming.rearm
@@ -63,6 +65,8 @@ class Core:
         self._shown_how: tuple[CallRecord, dict[str, Any]] | None = None
         self._scope = trio.CancelScope()
         self._pause_scopes: list[trio.CancelScope] = []
+        self.ending = False
+        """The debuggee is being cancelled, or its body has ended: nothing calls in or pauses any more."""
         self.closed = False
         self._finished: events.Finished | None = None
         self._fatal: BaseException | None = None
@@ -89,21 +93,49 @@ class Core:
 
     async def _run_body(self, body: Callable[[Guest], Awaitable[Any]], guest: Guest) -> None:
         await self.pause(None)
+        finished: events.Finished | None = None
         try:
             finished = events.Finished(result=await body(guest))
         except wasmtime.ExitTrap as exc:
             finished = events.Finished(exit_code=exc.code)
         except Exception as exc:
             finished = events.Finished(error=exc)
-        except (KeyboardInterrupt, SystemExit, GeneratorExit) as exc:
+        except trio.Cancelled:
+            raise
+        except BaseExceptionGroup as exc:
+            # Cancellations are trio's, and go on; the rest is the body's.
+            cancelled, rest = exc.split(trio.Cancelled)
+            if isinstance(rest, Exception):
+                finished = events.Finished(error=rest)
+            else:
+                self._fatal = rest
+            if cancelled is not None:
+                self._finished = finished
+                raise cancelled from None
+        except BaseException as exc:
             # Not the program's outcome but the process's: no event, the task just ends with it.
             self._fatal = exc
+        finally:
+            # Calls that other tasks have left under way can't outlive the body.
+            self.ending = True
+            await self.calls.end_all()
+        if self._fatal is not None:
             return
         self._finished = finished
         self.count("Finished")
-        self._responses_in.send_nowait(Completed(finished))
+        try:
+            self._responses_in.send_nowait(Completed(finished))
+        except trio.WouldBlock:
+            # Cancelled at a pause that nobody has received, and nobody can any more: the handle is
+            # closed.  An error is raised where the block is left.
+            return
         # Cancelled here: the response stays in the channel for whoever holds the handle.
         await self.collected.wait()
+
+    def collect(self) -> None:
+        """Finished has been received: from here on, the store is its owner's again."""
+        self.collected.set()
+        self.close()
 
     def uncollected_error(self) -> BaseException | None:
         """What the body has raised, where no event has told anybody so far."""
@@ -123,6 +155,9 @@ class Core:
         try:
             await trio.sleep_forever()
         finally:
+            self.ending = True
+            # Calls in tasks outside of the debuggee's, or shielded by the body, end as well.
+            self.calls.cancel_all()
             for scope in self._pause_scopes:
                 scope.cancel()
 
@@ -149,9 +184,12 @@ class Core:
         the response stays in its channel, and the call future is deleted on the way out.
         """
         self.edits.clear()
-        self._tell(event)
+        if not self.ending:
+            self._tell(event)
         with trio.CancelScope(shield=True) as shield:
             self._pause_scopes.append(shield)
+            if self.ending:
+                shield.cancel()
             try:
                 while True:
                     command = await self._commands.receive()

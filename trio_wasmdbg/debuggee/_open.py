@@ -50,6 +50,8 @@ async def run_debuggee(
     core = _make_core(store, limiter)
     try:
         task_status.started(Debuggee._create(core, warn=True))
+        # It keeps what it was given, and nobody but the user may hold the handle.
+        del task_status
         await core.main(body, Guest._create(core))
     finally:
         core.close()
