@@ -6,10 +6,11 @@ Three families, told apart by whose fault it is:
 * the guest's, or the bytes it came in: :class:`ModuleError` and its children;
 * ours: :class:`InternalError` ("please file a bug").
 
-:class:`EnvironmentProblem` is the fourth, small one: the machine or the installed packages can't
-do what is needed.  Trio's own exceptions (``trio.BusyResourceError``, ``trio.ClosedResourceError``)
-and Wasmtime's (``wasmtime.Trap``, ``wasmtime.WasmtimeError``, ``wasmtime.ExitTrap``) are reused,
-never wrapped.
+:class:`EnvironmentProblem` is a small one: the machine or the installed packages can't do what is
+needed.  :class:`RemoteProtocolError` is a debugger client's fault, and ends no more than its
+session.  Trio's own exceptions (``trio.BusyResourceError``, ``trio.ClosedResourceError``) and
+Wasmtime's (``wasmtime.Trap``, ``wasmtime.WasmtimeError``, ``wasmtime.ExitTrap``) are reused, never
+wrapped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "ModuleError",
     "NotFoundError",
     "ReentryError",
+    "RemoteProtocolError",
     "StaleHandleError",
     "StoreClosedError",
     "TooManyGuests",
@@ -116,6 +118,13 @@ class UnsupportedFeatureError(ModuleError):
 
 class UnsupportedInstructionError(UnsupportedFeatureError):
     """A function uses an instruction that can't be made debuggable (yet)."""
+
+
+# ── a client's fault ───────────────────────────────────────────────────────────────────────────
+
+
+class RemoteProtocolError(DebuggerError):
+    """A debugger client has sent what its protocol does not allow; only its connection ends."""
 
 
 # ── the machine's fault ────────────────────────────────────────────────────────────────────────

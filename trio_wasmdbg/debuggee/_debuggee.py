@@ -25,6 +25,7 @@ from ._view import StoreView
 if TYPE_CHECKING:
     import wasmtime
 
+    from ..abc import DebugTarget
     from ._core import Core
     from ._frames import Frame
     from ._modules import GuestModule
@@ -214,27 +215,30 @@ class Debuggee(metaclass=NoPublicConstructor):
         Cancelled: *fn* has run once or not at all, and its result is dropped.
         """
         with self._conflict.held():
-            if self.is_complete:
-                # The debuggee's task is over, and the store is the holder's again.
-                await trio.lowlevel.checkpoint()
-                return fn(StoreView._create(self._core))
-            await self._settle("look at the store")
-            if not self._lifecycle.allows(Signal.QUERY):
-                raise WrongStateError(
-                    "the store can't be looked at while the guest runs: call run() again first",
-                    state=self.state.value,
-                )
-            # Cancelled here: paused; fn has not run and never will.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            self._core.commands_in.send_nowait(Query(fn))
-            self._lifecycle.move(Signal.QUERY)
-            # Cancelled here: queried; fn will run, and the next call receives and drops its answer.
-            response = await self._receive()
-            self._lifecycle.move(Signal.ANSWER)
-            if not isinstance(response, Answer):
-                raise InternalError(f"a query was answered by {response!r}")
-            result: R = response.outcome.unwrap()
-            return result
+            return await self._query_held(fn)
+
+    async def _query_held(self, fn: Callable[[StoreView], R]) -> R:
+        if self.is_complete:
+            # The debuggee's task is over, and the store is the holder's again.
+            await trio.lowlevel.checkpoint()
+            return fn(StoreView._create(self._core))
+        await self._settle("look at the store")
+        if not self._lifecycle.allows(Signal.QUERY):
+            raise WrongStateError(
+                "the store can't be looked at while the guest runs: call run() again first",
+                state=self.state.value,
+            )
+        # Cancelled here: paused; fn has not run and never will.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._core.commands_in.send_nowait(Query(fn))
+        self._lifecycle.move(Signal.QUERY)
+        # Cancelled here: queried; fn will run, and the next call receives and drops its answer.
+        response = await self._receive()
+        self._lifecycle.move(Signal.ANSWER)
+        if not isinstance(response, Answer):
+            raise InternalError(f"a query was answered by {response!r}")
+        result: R = response.outcome.unwrap()
+        return result
 
     async def _resume(self, command: Continue | Inject) -> events.Event:
         with self._conflict.held():
@@ -296,6 +300,12 @@ class Debuggee(metaclass=NoPublicConstructor):
         From the trio thread.  Returns at once; a guest that computes stops at its next check site.
         """
         self._core.drop()
+
+    def debug_target(self) -> DebugTarget:
+        """This debuggee as debug servers want it: what :func:`serve_gdb` asks for."""
+        from ._target import DebuggeeTarget
+
+        return DebuggeeTarget(self)
 
     # ── breakpoints ────────────────────────────────────────────────────────────────────────────
 
