@@ -19,6 +19,8 @@ __all__ = [
     "DebuggerError",
     "EngineConfigError",
     "EnvironmentProblem",
+    "EvaluationError",
+    "ExpressionError",
     "InternalError",
     "MalformedModuleError",
     "ModuleError",
@@ -68,6 +70,35 @@ class StoreClosedError(UsageError):
 
 class NotFoundError(UsageError, LookupError):
     """No function, local, memory, … of that name or index; the message lists near misses."""
+
+
+class ExpressionError(UsageError):
+    """An expression, or the template of a log point, can't be read; the message shows the place.
+
+    :ivar message: what is wrong, without the place.
+    :ivar text: the whole text.
+    :ivar column: where, counted in characters from 1; one more than the text has means its end.
+    """
+
+    def __init__(self, message: str, *, text: str, column: int) -> None:
+        super().__init__(f"{message}\n{_caret(text, column)}")
+        self.message = message
+        self.text = text
+        self.column = column
+
+
+class EvaluationError(ExpressionError):
+    """An expression is right, but has no value in the state the guest is in.
+
+    It divides an integer by zero, reads outside a memory, or needs a value that is not available.
+    """
+
+
+def _caret(text: str, column: int) -> str:
+    """Two lines: the part of *text* round *column*, harmless to print, and a ``^`` under the place."""
+    first = max(0, column - 1 - 50)
+    shown = "".join(char if char.isprintable() else "?" for char in text[first : first + 70])
+    return f"    {shown}\n    {' ' * (column - 1 - first)}^"
 
 
 class ReentryError(UsageError):

@@ -30,22 +30,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dap": BASE,
     # ── meaning and decisions
     "symbols": BASE | {"wasm"},
+    "expressions": BASE | {"wasm"},
     "instrument": BASE | {"wasm"},
-    "engine": BASE | {"wasm", "symbols", "instrument"},
+    "engine": BASE | {"wasm", "symbols", "expressions", "instrument"},
     # ── effects
     "capi": BASE,
-    "debuggee": BASE | {"abc", "wasm", "symbols", "instrument", "engine", "capi"},
-    "servers": BASE | {"abc", "wasm", "symbols", "engine", "gdbremote", "dap"},
+    "debuggee": BASE | {"abc", "wasm", "symbols", "expressions", "instrument", "engine", "capi"},
+    "servers": BASE | {"abc", "wasm", "symbols", "expressions", "engine", "gdbremote", "dap"},
     # ── faces
     "guests": set(),
-    "testing": BASE | {"", "abc", "wasm", "symbols", "instrument", "engine", "debuggee", "guests"},
-    "cli": BASE | {"", "abc", "wasm", "symbols", "engine", "debuggee", "servers", "guests"},
+    "testing": BASE
+    | {"", "abc", "wasm", "symbols", "expressions", "instrument", "engine", "debuggee", "guests"},
+    "cli": BASE | {"", "abc", "wasm", "symbols", "expressions", "engine", "debuggee", "servers", "guests"},
     "__main__": {"cli"},
 }
 """Unit (a folder of the package, or a module beside them) to the units it may import; ``""`` is the
 package's own face, ``import trio_wasmdbg``.  Its ``__init__`` may import all."""
 
-PURE = BASE | {"wasm", "instrument", "symbols", "engine", "gdbremote", "dap"}
+PURE = BASE | {"wasm", "instrument", "symbols", "expressions", "engine", "gdbremote", "dap"}
 
 HOMES: dict[str, set[str]] = {
     # package: the units that may import it

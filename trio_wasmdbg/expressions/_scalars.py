@@ -1,0 +1,88 @@
+"""The six types of the language, and which of them two operands meet in."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from ..wasm import F32, F64, I32, I64, ValType
+
+__all__ = ["ACCESSES", "NARROW", "Access", "Number", "Scalar", "usual"]
+
+Number = int | float
+"""A value: ``int`` of the range of its type, or ``float`` (of an ``f32`` only the values that it has)."""
+
+
+class Scalar(Enum):
+    """A type; signed and unsigned integers are the same WebAssembly type."""
+
+    I32 = "i32", I32, 32, True
+    U32 = "u32", I32, 32, False
+    I64 = "i64", I64, 64, True
+    U64 = "u64", I64, 64, False
+    F32 = "f32", F32, 32, True
+    F64 = "f64", F64, 64, True
+
+    def __init__(self, label: str, valtype: ValType, bits: int, signed: bool) -> None:
+        self.label = label
+        self.valtype = valtype
+        self.bits = bits
+        self.signed = signed
+        self.is_float = label.startswith("f")
+
+    def __str__(self) -> str:
+        return self.label
+
+    __repr__ = __str__
+
+    @property
+    def wasm(self) -> str:
+        """What its instructions begin with: ``"i32"``, ``"i64"``, ``"f32"``, ``"f64"``."""
+        return str(self.valtype)
+
+    @classmethod
+    def of(cls, valtype: ValType) -> Scalar | None:
+        """What a local, operand or global of this type counts as: integers are signed."""
+        return _BY_VALTYPE.get(valtype)
+
+
+_BY_VALTYPE = {I32: Scalar.I32, I64: Scalar.I64, F32: Scalar.F32, F64: Scalar.F64}
+_RANK = {scalar: rank for rank, scalar in enumerate(Scalar)}
+
+NARROW = {"i8": (8, True), "u8": (8, False), "i16": (16, True), "u16": (16, False)}
+"""Casts to less than 32 bits: the value is cut to that width and widened to ``i32`` again."""
+
+
+def usual(a: Scalar, b: Scalar) -> Scalar:
+    """The type in which a binary operator meets operands of *a* and *b*: the later in :class:`Scalar`.
+
+    So 64 bits win over 32, floats over integers, and unsigned over signed of the same width.
+    """
+    return a if _RANK[a] >= _RANK[b] else b
+
+
+class Access(Enum):
+    """The ways to read memory: type of the result, bytes, the load instruction, its ``struct`` format."""
+
+    MEM8 = Scalar.I32, 1, "i32.load8_s", "<b"
+    MEM8U = Scalar.I32, 1, "i32.load8_u", "<B"
+    MEM16 = Scalar.I32, 2, "i32.load16_s", "<h"
+    MEM16U = Scalar.I32, 2, "i32.load16_u", "<H"
+    MEM32 = Scalar.I32, 4, "i32.load", "<i"
+    MEM32U = Scalar.U32, 4, "i32.load", "<I"
+    MEM64 = Scalar.I64, 8, "i64.load", "<q"
+    MEM64U = Scalar.U64, 8, "i64.load", "<Q"
+    MEMF32 = Scalar.F32, 4, "f32.load", "<f"
+    MEMF64 = Scalar.F64, 8, "f64.load", "<d"
+
+    def __init__(self, type: Scalar, size: int, load: str, format: str) -> None:
+        self.type = type
+        self.size = size
+        self.load = load
+        self.format = format
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+ACCESSES: dict[str, Access] = {str(access): access for access in Access}
+ACCESSES |= {f"mem{bits}s": ACCESSES[f"mem{bits}"] for bits in (8, 16, 32, 64)}
