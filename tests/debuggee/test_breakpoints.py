@@ -1,0 +1,168 @@
+"""Breakpoints on a guest: where they bind, when they pause, what they do then."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from tests.debuggee._programs import program
+from trio_wasmdbg import Frame, UsageError, events
+
+
+async def stops(it: Any, look: Callable[[Frame], Any] = lambda frame: frame.function_name) -> list[Any]:
+    """Run to the end; what *look* sees at each breakpoint on the way."""
+    seen = []
+    async for event in it.debuggee:
+        if isinstance(event, events.Finished):
+            return seen
+        assert isinstance(event, events.Breakpoint)
+        seen.append(look(event.frame))
+    raise AssertionError("not finished")
+
+
+async def test_by_name_index_expression_export_and_end() -> None:
+    async with program(("outer", 5)) as it:
+        add = it.debuggee.add_breakpoint
+        add("outer")
+        add(6)  # $middle: the import is function 0
+        add(re.compile("^inn"))
+        add("outer", at_end=True)
+        assert await stops(it, lambda frame: (frame.function_name, frame.at_end)) == [
+            ("outer", False),
+            ("middle", False),
+            ("inner", False),
+            ("outer", True),
+        ]
+    assert it.results == [10_040]
+
+
+async def test_pending_until_a_module_binds_it() -> None:
+    async with program(("add", 1, 2)) as it:
+        here = it.debuggee.add_breakpoint("add")
+        nowhere = it.debuggee.add_breakpoint("no such function")
+        assert here.pending
+        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        assert not here.pending
+        assert nowhere.pending
+        assert here.bindings[0].module_offset == it.instance.module.offsets(1)[0]
+
+
+async def test_an_offset_inside_an_instruction_slips_to_the_next() -> None:
+    async with program(("add", 1, 2)) as it:
+        it.debuggee.add_breakpoint("add", once=True)
+        await it.debuggee.run()
+        offsets = it.instance.module.offsets(1)
+        exact = it.debuggee.add_breakpoint(offset=offsets[3])
+        inside = it.debuggee.add_breakpoint(offset=offsets[3] + 1)  # in `global.set 0`
+        assert not exact.bindings[0].slipped
+        assert inside.bindings[0].slipped
+        assert inside.bindings[0].module_offset == offsets[4]
+        assert await stops(it, lambda frame: frame.module_offset) == [offsets[3], offsets[4]]
+
+
+async def test_a_condition_in_python_sees_the_frame() -> None:
+    async with program(("sum", 6)) as it:
+
+        def odd_total(frame: Frame) -> bool:
+            return frame.local("a") % 2 == 1
+
+        breakpoint = it.debuggee.add_breakpoint("add", condition=odd_total)
+        assert await stops(it, lambda frame: frame.locals) == [(1, 2), (3, 3), (15, 6)]
+        assert breakpoint.hit_count == 3
+        assert breakpoint.error is None
+    assert it.results == [21]
+
+
+async def test_a_condition_that_fails_pauses_and_says_why() -> None:
+    async with program(("sum", 2)) as it:
+        breakpoint = it.debuggee.add_breakpoint("add", condition=lambda frame: 1 / 0)
+        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        assert breakpoint.error == "ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize(("hits", "seen"), [("== 2", [2]), (3, [3]), (">= 4", [4, 5]), ("% 2", [2, 4])])
+async def test_hit_counts(hits: str | int, seen: list[int]) -> None:
+    async with program(("sum", 5)) as it:
+        breakpoint = it.debuggee.add_breakpoint("add", hits=hits)
+        assert await stops(it, lambda frame: frame.local("b")) == seen
+        assert breakpoint.hit_count == 5
+
+
+async def test_once_disabled_and_removed() -> None:
+    async with program(("sum", 3), ("sum", 3)) as it:
+        once = it.debuggee.add_breakpoint("add", once=True)
+        off = it.debuggee.add_breakpoint("add", enabled=False)
+        first = await it.debuggee.run()
+        assert isinstance(first, events.Breakpoint)
+        assert first.breakpoints == (once,)
+        assert it.debuggee.breakpoints == (off,)
+        off.enabled = True
+        second = await it.debuggee.run()
+        assert isinstance(second, events.Breakpoint)
+        assert second.breakpoints == (off,)
+        it.debuggee.remove_breakpoint(off)
+        assert await stops(it) == []
+
+
+async def test_callbacks_may_go_on_or_pause() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def plain(event: events.Breakpoint) -> bool:
+        seen.append(("plain", event.frame.local("b")))
+        return True
+
+    async def slow(event: events.Breakpoint) -> bool:
+        await trio.lowlevel.checkpoint()
+        seen.append(("slow", event.frame.local("b")))
+        return bool(event.frame.local("b") != 2)
+
+    async with program(("sum", 3)) as it:
+        it.debuggee.add_breakpoint("add", callback=plain)
+        it.debuggee.add_breakpoint("add", callback=slow)
+        assert await stops(it, lambda frame: frame.local("b")) == [2]
+    assert seen == [(who, b) for b in (1, 2, 3) for who in ("plain", "slow")]
+
+
+async def test_instructions_of_a_kind_and_calls_of_an_import() -> None:
+    async with program(("grow", 2), ("ask", 4)) as it:
+        it.debuggee.add_breakpoint(instructions={"memory.grow"})
+        it.debuggee.add_breakpoint(import_="env.twice")
+        grow = await it.debuggee.run()
+        assert isinstance(grow, events.Breakpoint)
+        assert grow.frame.instruction.op.name == "memory.grow"
+        assert grow.frame.operand_stack == (2,)
+        ask = await it.debuggee.run()
+        assert isinstance(ask, events.Breakpoint)
+        assert ask.frame.operand_stack == (4,)
+        assert await stops(it) == []
+    assert it.results == [1, 9]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"at_end": True}, {"module": None}])
+async def test_a_breakpoint_needs_a_place(arguments: dict[str, Any]) -> None:
+    async with program() as it:
+        with pytest.raises(TypeError, match="needs a place"):
+            it.debuggee.add_breakpoint(**arguments)
+
+
+async def test_a_malformed_hit_count_is_refused() -> None:
+    async with program() as it:
+        with pytest.raises(UsageError, match="hit count"):
+            it.debuggee.add_breakpoint("add", hits="often")
+        assert it.debuggee.breakpoints == ()
+
+
+async def test_two_meet_at_one_place_and_one_goes() -> None:
+    async with program(("sum", 3)) as it:
+        one, two = it.debuggee.add_breakpoint("add"), it.debuggee.add_breakpoint(1)
+        event = await it.debuggee.run()
+        assert isinstance(event, events.Breakpoint)
+        assert event.breakpoints == (one, two)
+        it.debuggee.remove_breakpoint(one)
+        event = await it.debuggee.run()
+        assert isinstance(event, events.Breakpoint)
+        assert event.breakpoints == (two,)
