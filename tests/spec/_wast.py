@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from attrs import define, field
 
-__all__ = ["Form", "WastModule", "modules", "parse", "suite_folder"]
+__all__ = ["Form", "WastModule", "module_of", "modules", "parse", "suite_folder"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,7 +114,12 @@ def parse(source: str) -> list[Form]:
         elif kind == "close":
             if len(stack) == 1:
                 raise ValueError(f"line {here}: ) without (")
-            stack.pop().end = pos
+            closed = stack.pop()
+            closed.end = pos
+            if source.startswith("(@", closed.start):
+                # an annotation, which means nothing here
+                stack[-1].items.pop()
+                stack[-1].offsets.pop()
         elif kind in ("string", "atom"):
             text = match.group()
             stack[-1].items.append(_unescape(text[1:-1]) if kind == "string" else text)
@@ -124,7 +129,8 @@ def parse(source: str) -> list[Form]:
     return [item for item in top.items if isinstance(item, Form)]
 
 
-def _module(source: str, form: Form, context: str) -> WastModule | None:
+def module_of(source: str, form: Form, context: str = "") -> WastModule | None:
+    """The module that a form holds; None for ``(module instance …)``."""
     at = 1
     items = form.items
     if at < len(items) and items[at] == "definition":
@@ -157,12 +163,12 @@ def modules(source: str) -> Iterator[WastModule]:
         return
     for form in forms:
         if form.head == "module":
-            found = _module(source, form, "")
+            found = module_of(source, form)
             if found is not None:
                 yield found
         elif form.head.startswith("assert_"):
             for item in form.items:
                 if isinstance(item, Form) and item.head == "module":
-                    found = _module(source, item, form.head)
+                    found = module_of(source, item, form.head)
                     if found is not None:
                         yield found

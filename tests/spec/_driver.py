@@ -1,0 +1,275 @@
+"""Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
+
+Four modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+for and answers 0 ("go on") to everything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final
+
+import wasmtime
+from wasmtime import _bindings as c
+
+from tests.spec._values import Raw, take
+from trio_wasmdbg import capi
+from trio_wasmdbg.instrument import (
+    KIND_SITE,
+    SLOW,
+    Instrumented,
+    instrument,
+    slow_twin,
+)
+from trio_wasmdbg.wasm import decode_module
+
+__all__ = ["MODES", "Failure", "Instance", "World", "engine"]
+
+MODES: Final = ("plain", "fast", "slow", "stepped")
+"""Plain; fast twins with nothing armed; slow twins everywhere; a stop at every instruction."""
+
+_BATCH: Final = 400
+"""Slow twins in one companion."""
+
+SPECTEST: Final = """
+(module
+  (global (export "global_i32") i32 (i32.const 666))
+  (global (export "global_i64") i64 (i64.const 666))
+  (global (export "global_f32") f32 (f32.const 666.6))
+  (global (export "global_f64") f64 (f64.const 666.6))
+  (table (export "table") 10 20 funcref)
+  (table (export "table64") i64 10 20 funcref)
+  (memory (export "memory") 1 2)
+  (memory (export "shared_memory") 1 2 shared)
+  (func (export "print"))
+  (func (export "print_i32") (param i32))
+  (func (export "print_i64") (param i64))
+  (func (export "print_f32") (param f32))
+  (func (export "print_f64") (param f64))
+  (func (export "print_i32_f32") (param i32 f32))
+  (func (export "print_f64_f64") (param f64 f64)))
+"""
+
+
+class Failure(Exception):
+    """How a call or an instantiation ended, if it did not return.
+
+    :ivar kind: ``"trap"``, ``"exception"``, ``"link"`` or ``"invalid"``.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@cache
+def engine() -> wasmtime.Engine:
+    """One engine for all: what the debugger recommends, and the proposals that are off by default."""
+    config = wasmtime.Config()
+    capi.prepare_config(config)
+    config.wasm_custom_page_sizes = True
+    config.shared_memory = True
+    return wasmtime.Engine(config)
+
+
+@cache
+def _spectest() -> wasmtime.Module:
+    return wasmtime.Module(engine(), wasmtime.wat2wasm(SPECTEST))
+
+
+class Compiled:
+    """A module, rewritten unless *mode* is plain."""
+
+    def __init__(self, data: bytes, mode: str) -> None:
+        self.instrumented: Instrumented | None = None
+        try:
+            wasmtime.Module.validate(engine(), data)
+        except wasmtime.WasmtimeError as error:
+            raise Failure("invalid", str(error)) from None
+        if mode != "plain":
+            self.instrumented = instrument(decode_module(data))
+            data = self.instrumented.wasm
+        # A failure to compile what was valid is a bug of ours: it goes up as it is.
+        self.module = wasmtime.Module(engine(), data)
+
+
+# wasmtime_func_unchecked_callback_t; a value in the array has 16 bytes
+_HOOK = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32), ctypes.c_size_t)
+_numbers = itertools.count()
+_worlds: dict[int, World] = {}
+
+
+def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
+    # (kind, frame pointer, resume point) come in values[0], [4] and [8]; the answer goes to values[0].
+    try:
+        if values[0] == KIND_SITE:
+            _worlds[number or 0]._site(values[4])
+        _worlds[number or 0].hook_calls += 1
+    except BaseException as error:
+        _worlds[number or 0].error = error
+    values[0] = 0
+
+
+_on_hook = _HOOK(_hook)
+_HOOK_TYPE = wasmtime.FuncType([wasmtime.ValType.i32()] * 3, [wasmtime.ValType.i32()])
+
+
+class Instance:
+    """An instance, with its exports by name."""
+
+    def __init__(self, world: World, raw: capi.RawInstance, compiled: Compiled) -> None:
+        self._raw = raw
+        self.compiled = compiled
+        if compiled.instrumented is None:
+            self.names = list(raw.exports())
+        else:
+            self.names = [e.name for e in compiled.instrumented.original.exports]
+            self._prepare(world, compiled.instrumented)
+
+    def get(self, name: str) -> Any:
+        """An export."""
+        return self._raw.export(name)
+
+    def _prepare(self, world: World, instrumented: Instrumented) -> None:
+        names, layout, store = instrumented.names, instrumented.layout, world.store
+        self._slots = self.get(names.slots)
+        capi.table_set(store, self._slots, layout.hook_slot, world.hook)
+        debug = self.get(names.debug)
+        self.base = ctypes.cast(debug.data_ptr(store), ctypes.c_void_p).value or 0
+        world.instances.append(self)
+        ctypes.c_uint32.from_address(self.base + layout.instance_id).value = len(world.instances)
+        if world.mode in ("slow", "stepped"):
+            plans = [plan.index for plan in instrumented.defined()]
+            for at in range(0, len(plans), _BATCH):
+                self.make_slow(world, plans[at : at + _BATCH])
+            ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
+        if world.mode == "stepped":
+            ctypes.memset(self.base + layout.stops_base, 1, layout.stops)
+        if instrumented.original.start is not None:
+            world.call(self.get(names.function(instrumented.original.start)), [])
+
+    def make_slow(self, world: World, functions: Sequence[int]) -> None:
+        """Puts the slow twins of these functions into their slots."""
+        instrumented = self.compiled.instrumented
+        assert instrumented is not None
+        companion = slow_twin(instrumented, functions)
+        names, store = instrumented.names, world.store
+        module = wasmtime.Module(engine(), companion.wasm)
+        linker = capi.RawLinker.new(engine())
+        for item in module.imports:
+            name = item.name or ""
+            ours = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
+            linker.define(store, item.module, name, ours[name] if name in ours else self.get(name))
+        made = capi.RawInstance.of(store, linker.linker.instantiate(store, module))
+        for index, name in companion.entries.items():
+            capi.table_set(store, self._slots, instrumented.plan(index).slot, made.export(name))
+
+
+class World:
+    """One store, in which a whole script runs."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        self.store = wasmtime.Store(engine())
+        self.context = self.store._context()
+        self.linker = capi.RawLinker.new(engine())
+        self.linker.allow_shadowing(True)
+        self.instances: list[Instance] = []
+        self.hook_calls = 0
+        self.error: BaseException | None = None
+        number = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
+        self.stack_size = 8 << 20
+        self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.stack_size))
+        self.current = wasmtime.Global(self.store, number, wasmtime.Val.i32(0))
+        self._number = next(_numbers)
+        _worlds[self._number] = self
+        raw = c.wasmtime_func_t()
+        c.wasmtime_func_new_unchecked(
+            self.context, _HOOK_TYPE.ptr(), ctypes.cast(_on_hook, c.wasmtime_func_unchecked_callback_t),
+            self._number, ctypes.cast(None, ctypes.CFUNCTYPE(None, ctypes.c_void_p)), ctypes.byref(raw),
+        )  # fmt: skip
+        self.hook = wasmtime.Func._from_raw(raw)
+        spectest = self.linker.linker.instantiate(self.store, _spectest())
+        self.linker.define_instance(self.store, "spectest", capi.RawInstance.of(self.store, spectest))
+
+    def close(self) -> None:
+        """Frees the store."""
+        del _worlds[self._number]
+        self.store.close()
+
+    def register(self, name: str, instance: Instance) -> None:
+        """Makes an instance's exports importable under *name*."""
+        for export in instance.names:
+            self.linker.define(self.store, name, export, instance.get(export))
+
+    def instantiate(self, compiled: Compiled) -> Instance:
+        """A new instance; its start function has run.
+
+        :raises Failure: it can't be linked, or traps.
+        """
+        linker = self.linker
+        instrumented = compiled.instrumented
+        if instrumented is not None:
+            prefix = instrumented.names.prefix
+            linker.define(self.store, prefix, instrumented.names.sp, self.sp)
+            linker.define(self.store, prefix, instrumented.names.instance, self.current)
+        try:
+            made = linker.linker.instantiate(self.store, compiled.module)
+        except wasmtime.Trap as trap:
+            raise Failure("exception" if _threw(trap.message) else "trap", trap.message) from None
+        except wasmtime.WasmtimeError as error:
+            raise Failure("exception" if _threw(str(error)) else "link", str(error)) from None
+        return Instance(self, capi.RawInstance.of(self.store, made), compiled)
+
+    def call(self, func: wasmtime.Func, arguments: Sequence[Any]) -> tuple[Any, list[Raw]]:
+        """Calls a function; the results stay rooted in the array that comes first.
+
+        :raises Failure: it trapped or threw.
+        """
+        array = (c.wasmtime_val_t * len(arguments))(*arguments)
+        count = len(capi.signature_of(self.store, func).results)
+        results = (c.wasmtime_val_t * count)()
+        trap = ctypes.POINTER(c.wasm_trap_t)()
+        error = c.wasmtime_func_call(
+            self.context, ctypes.byref(func._func), array, len(arguments), results, count, ctypes.byref(trap)
+        )
+        if self.error is not None:
+            raise self.error
+        if error or trap:
+            self.sp.set_value(self.store, wasmtime.Val.i32(self.stack_size))
+            self.current.set_value(self.store, wasmtime.Val.i32(0))
+        if error:
+            text = str(wasmtime.WasmtimeError._from_ptr(error))
+            raise Failure("exception" if _threw(text) else "error", text)
+        if trap:
+            text = wasmtime.Trap._from_ptr(trap).message
+            raise Failure("exception" if _threw(text) else "trap", text)
+        if self.sp.value(self.store) != self.stack_size or self.current.value(self.store) != 0:
+            raise AssertionError(
+                f"after the call, sp is {self.stack_size - self.sp.value(self.store)} below its start, "
+                f"and the instance is {self.current.value(self.store)}"
+            )
+        return results, [take(value) for value in results]
+
+    def global_value(self, item: wasmtime.Global) -> tuple[Any, list[Raw]]:
+        """A global's value, rooted like results."""
+        results = (c.wasmtime_val_t * 1)()
+        c.wasmtime_global_get(self.context, ctypes.byref(item._global), ctypes.byref(results[0]))
+        return results, [take(results[0])]
+
+    def _site(self, fp: int) -> None:
+        """A fast twin has left, and its slot has no slow twin yet."""
+        for instance in self.instances:
+            if instance.compiled.instrumented is not None and instance is self._owner():
+                word = ctypes.c_uint32.from_address(instance.base + fp).value
+                instance.make_slow(self, [word & ~SLOW])
+
+    def _owner(self) -> Instance:
+        return self.instances[self.current.value(self.store) - 1]
+
+
+def _threw(text: str) -> bool:
+    return "thrown Wasm exception" in text
