@@ -76,7 +76,12 @@ class Debuggee(metaclass=NoPublicConstructor):
         core = getattr(self, "_core", None)
         if core is None or core.closed or not self._warn:
             return
+        try:
+            core.token.run_sync_soon(core.drop)
+        except trio.RunFinishedError:
+            pass  # with the trio run, the debuggee's task is gone too
         if self._finished is None:
+            # Last: where warnings are errors, this raises.
             warnings.warn(
                 "the last reference to a running debuggee went away: its guest is being cancelled; "
                 "call its cancel() or finish(), or use 'async with open_debuggee(...)'",
@@ -84,10 +89,6 @@ class Debuggee(metaclass=NoPublicConstructor):
                 source=self,
                 stacklevel=2,
             )
-        try:
-            core.token.run_sync_soon(core.drop)
-        except trio.RunFinishedError:
-            pass  # with the trio run, the debuggee's task is gone too
 
     # ── state ──────────────────────────────────────────────────────────────────────────────────
 
@@ -257,7 +258,7 @@ class Debuggee(metaclass=NoPublicConstructor):
         if isinstance(response, Completed):
             self._lifecycle.move(Signal.FINISHED)
             self._finished = response.event
-            self._core.collected.set()
+            self._core.collect()
             return response.event
         if isinstance(response, PausedAt) and response.event is not None:
             self._lifecycle.move(Signal.EVENT)
