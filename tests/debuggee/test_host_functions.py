@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 import wasmtime
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.debuggee._support import ASKS, ENGINE, body_of, debug, load, run_to
 from trio_wasmdbg import (
@@ -210,7 +211,7 @@ async def test_the_bodys_timeout_stops_a_guest_that_computes() -> None:
         assert await debuggee.run() == events.Finished(result=8)
 
 
-async def test_the_bodys_timeout_waits_while_the_guest_is_paused(autojump_clock: trio.testing.MockClock) -> None:
+async def test_the_bodys_timeout_waits_while_the_guest_is_paused(mock_clock: MockClock) -> None:
     module = await load(ASKS)
     timed_out = []
 
@@ -223,7 +224,8 @@ async def test_the_bodys_timeout_waits_while_the_guest_is_paused(autojump_clock:
     async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use, asks(int))) as debuggee:
         debuggee.add_breakpoint("twice")
         event = await run_to(debuggee, events.Breakpoint)
-        await trio.sleep(100)
+        mock_clock.jump(100)
+        await wait_all_tasks_blocked()
         assert event.frame.locals == (1,)  # still there
         await debuggee.with_store(lambda view: None)
         event = await run_to(debuggee, events.Breakpoint)

@@ -138,6 +138,9 @@ class Calls:
             verdict = self._decider.decide(
                 kind, instance.module, instance_id, fp, function, resume_point, look
             )
+            if kind == Kind.SITE:
+                # The slow twin begins with the check that has just been decided.
+                self._decider.skip = (instance_id, fp, resume_point)
         goes_on = verdict is None and not core.arming.stopping
         if goes_on and (kind != Kind.SITE or instance.has_slow_twin(function)):
             return answer
@@ -179,9 +182,16 @@ class Calls:
             )
 
     async def run(
-        self, name: str, start: Callable[[], capi.CallFuture], *, opaque: bool = False
+        self,
+        name: str,
+        start: Callable[[], capi.CallFuture],
+        *,
+        opaque: bool = False,
+        instance: int | None = None,
     ) -> tuple[Any, ...]:
         """Drive one call future to its end and return its values; a checkpoint.
+
+        :param instance: to be current, where the function does not see to that itself.
 
         Cancelled at any moment: the guest stops at its next check site, the future is deleted, the
         shadow stack pointer is restored, and Cancelled goes on to the caller.
@@ -194,6 +204,8 @@ class Calls:
         call = Call(name, opaque, state.sp.get(), state.current.get())
         future = start()
         self._stack.append(call)
+        if instance is not None:
+            state.current.set(instance)
         with call.scope:
             try:
                 # Cancelled in here: the finally clause is the teardown.
@@ -292,11 +304,9 @@ class Calls:
             # Cancelled here: no slow twin, and the guest is deleted.
             await instance.make_slow_twin(stop.function)
             core.arming.rearm()
-        # Where the slow twin begins with the check at which the holder has just been, it is skipped.
-        place = (stop.instance, stop.fp, stop.resume_point if redirect is None else redirect)
-        again = stop.kind == Kind.SITE or redirect is not None
-        if stop.verdict is not None or again:
-            self._decider.skip = place if again and stop.verdict is not None else None
+        if redirect is not None:
+            # The slow twin asks again at the place that the holder has sent it to.
+            self._decider.skip = (stop.instance, stop.fp, redirect)
         instance.hook.resume(stop.answer)
         return redirect is None and self._is_short(stop, instance)
 
@@ -448,15 +458,16 @@ class Calls:
         Cancelled: as :meth:`run`, for the injected call alone.
         """
         name, opaque = self._core.describe(func)
+        instance = self._state.inner_functions.get(func)
 
         def start() -> capi.CallFuture:
             return capi.start_call(self._core.store, func, args)
 
         if not self._stack:
-            values = await self.run(name, start, opaque=opaque)
+            values = await self.run(name, start, opaque=opaque, instance=instance)
         else:
             with self._may_call_in(self._stack[-1]):
-                values = await self.run(name, start, opaque=opaque)
+                values = await self.run(name, start, opaque=opaque, instance=instance)
         return values if len(values) > 1 else (values[0] if values else None)
 
     @contextmanager

@@ -61,7 +61,10 @@ class Guest(metaclass=NoPublicConstructor):
         core = self._core
         name, opaque = core.describe(func)
         values = await core.calls.run(
-            name, lambda: capi.start_call(core.store, func, args), opaque=opaque
+            name,
+            lambda: capi.start_call(core.store, func, args),
+            opaque=opaque,
+            instance=core.state.inner_functions.get(func),
         )
         if len(values) < 2:
             return values[0] if values else None

@@ -38,6 +38,9 @@ class StoreState:
         """Kept here and not in the C library's closures, which nothing collects."""
         self.function_names: weakref.WeakKeyDictionary[wasmtime.Func, str] = weakref.WeakKeyDictionary()
         """The functions that instrumented instances have handed out."""
+        self.inner_functions: weakref.WeakKeyDictionary[wasmtime.Func, int] = weakref.WeakKeyDictionary()
+        """Of these, with their instance's id, those that don't make it current: only their own
+        instance calls them, as a rule."""
         self.core: Core | None = None
         """The debuggee that has this store now."""
 
