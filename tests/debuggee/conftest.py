@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.debuggee._support import no_leaks
-from trio_wasmdbg.debuggee._threads import default_limiter
-
 
 @pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
+    # Imported here, so that no engine is made before pytest has switched faulthandler on: its
+    # handler of SIGSEGV would replace Wasmtime's, and the first out-of-bounds access would be fatal.
+    from tests.debuggee._support import no_leaks
+    from trio_wasmdbg.debuggee._threads import default_limiter
+
     yield
     assert no_leaks() == []
     assert default_limiter().borrowed_tokens == 0

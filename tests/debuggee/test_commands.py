@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import wasmtime
 from trio.testing import Sequencer, wait_all_tasks_blocked
 
@@ -165,7 +166,7 @@ async def test_busy() -> None:
         async with sequence(1):
             pass
         while debuggee.statistics().events != {"Breakpoint": 1} or debuggee.state is not State.RUNNING:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         for command in (debuggee.run, debuggee.step, debuggee.step_over, debuggee.step_out, debuggee.finish):
             with pytest.raises(trio.BusyResourceError):
                 await command()
@@ -185,7 +186,7 @@ async def test_a_cancelled_run_gives_its_event_to_the_next() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(debuggee.run)
                 while debuggee.state is not State.RUNNING:
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
             assert debuggee.state is State.RUNNING
             with pytest.raises(WrongStateError, match="running"):
@@ -202,7 +203,7 @@ async def test_a_cancelled_step_gives_its_event_to_the_next_resume() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.step)
             while debuggee.state is not State.RUNNING:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         event = await debuggee.step_out()  # it is the step's event that comes
         assert isinstance(event, events.Step)

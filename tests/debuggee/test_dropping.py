@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import wasmtime
 
 from tests.debuggee._support import ENGINE, load, no_leaks
@@ -146,7 +147,7 @@ async def reach(scene: Scene, debuggee: Debuggee, moment: str, patch: pytest.Mon
         debuggee.add_breakpoint("leaf")
         await run_until(debuggee, None)
         while not debuggee.statistics().events:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         assert debuggee.state is State.RUNNING
     elif moment == "after a cancelled query":
         debuggee.add_breakpoint("leaf")
@@ -180,7 +181,7 @@ async def run_until(debuggee: Debuggee, event: trio.Event | None) -> None:
         if event is not None:
             await event.wait()
         while debuggee.state is not State.RUNNING:
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
 
 
@@ -214,7 +215,7 @@ async def cancel_method(scene: Scene, moment: str, patch: pytest.MonkeyPatch) ->
         if moment not in ("before the start", "at the start pause"):
             await scene.ended.wait()
         while debuggee.state not in (State.CLOSED, State.COMPLETE):
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
         debuggee.cancel()
         with pytest.raises(WrongStateError, match=debuggee.state.value):
             await debuggee.run()

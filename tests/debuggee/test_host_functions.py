@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import wasmtime
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -40,7 +41,7 @@ async def test_plain_and_async_run_on_the_trio_thread() -> None:
         return x * 2
 
     async def slow(x: int) -> int:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         threads.append(threading.current_thread())
         return x * 3
 
@@ -60,7 +61,7 @@ async def test_an_exception_is_an_event_before_the_guest_unwinds(is_async: bool)
         raise mistake
 
     async def slow(x: int) -> int:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         raise mistake
 
     async def use(guest: Guest, instance: GuestInstance) -> None:
@@ -105,10 +106,10 @@ async def test_an_exception_that_nobody_collected_is_raised_by_leaving_the_block
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(debuggee_task_done)
                 while debuggee.state.value != "running":
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
             while "Finished" not in debuggee.statistics().events:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
     assert caught.value is mistake
 
 
@@ -147,7 +148,7 @@ async def test_what_is_no_error_ends_the_debuggee(kind: type[BaseException], is_
         raise kind("enough")
 
     async def slow(x: int) -> int:
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         raise kind("enough")
 
     with pytest.raises(kind, match="enough"):
@@ -351,7 +352,7 @@ async def left_behind(export: str, after: Callable[[Guest, GuestInstance], Any] 
         async def ask(x: int) -> int:
             outside.start_soon(nested)
             while len(debuggee_core(guests[0][0]).calls) < 2:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             order.append("host function done")
             return x
 
@@ -369,7 +370,7 @@ async def left_behind(export: str, after: Callable[[Guest, GuestInstance], Any] 
             else:
                 outside.start_soon(swallow_closed, debuggee.run)
                 while "host function done" not in order:
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
         if export == "spin":
             assert "call done" not in order
     if export == "spin":
@@ -412,7 +413,7 @@ async def test_a_call_left_behind_by_the_body_ends_with_it() -> None:
 
             outside.start_soon(stray)
             while not len(debuggee_core(guest).calls):
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             return "body done"
 
         async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use, asks(int))) as debuggee:
@@ -443,7 +444,7 @@ async def test_a_shielded_body_is_dropped_all_the_same() -> None:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(debuggee.run)
                         while debuggee.statistics().polls_in_threads < 2:
-                            await trio.sleep(0)
+                            await trio.lowlevel.checkpoint()
                         nursery.cancel_scope.cancel()
     assert len(seen) == 2
 
@@ -546,7 +547,7 @@ async def test_reading_while_the_guest_computes() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.run)
             while debuggee.statistics().polls_in_threads < 2:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         with pytest.raises(WrongStateError, match="running"):
             instances[0].read_memory(0, 1)
