@@ -82,7 +82,8 @@ class _Checker:
             return self._local(self._only(found, "local", node), node.at)
         if found := self._indices(name, scope.global_names, len(scope.globals)):
             return self._global(self._only(found, "global", node), node.at)
-        known = [*self._some(scope.local_names), *self._some(scope.global_names)]
+        known = self._some(scope.local_names, len(scope.locals))
+        known += self._some(scope.global_names, len(scope.globals))
         raise self._fail(f"no local or global is named {name!r}{near_misses(name, known)}", node.at)
 
     @staticmethod
@@ -97,8 +98,9 @@ class _Checker:
         return found[0]
 
     @staticmethod
-    def _some(names: Mapping[int, str]) -> list[str]:
-        return [name for name in islice(names.values(), _MOST_NAMES) if len(name) <= 64]
+    def _some(names: Mapping[int, str], count: int) -> list[str]:
+        some = islice(names.items(), _MOST_NAMES)
+        return [name for index, name in some if index < count and len(name) <= 64]
 
     def _slot(self, node: syntax.Slot) -> typed.Node:
         if node.space == "stack":
@@ -110,7 +112,7 @@ class _Checker:
         if isinstance(index, str):
             found = self._indices(index, names, count)
             if not found:
-                hint = near_misses(index, self._some(names))
+                hint = near_misses(index, self._some(names, count))
                 raise self._fail(f"no {node.space} is named {index!r}{hint}", node.at)
             index = self._only(found, node.space, node)
         if not 0 <= index < count:
@@ -135,7 +137,7 @@ class _Checker:
     def _number(self, type: ValType, what: str, at: int) -> Scalar:
         scalar = Scalar.of(type)
         if scalar is None:
-            raise self._fail(f"{what} is a {type}: expressions work on numbers only", at)
+            raise self._fail(f"{what} is of type {type}: expressions work on numbers only", at)
         return scalar
 
     # ── operators ──────────────────────────────────────────────────────────────────────────────

@@ -75,7 +75,8 @@ def tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[Token]
 # ── literals ───────────────────────────────────────────────────────────────────────────────────
 
 _INTEGER = re.compile(
-    r"(?:(0[xX])([0-9a-fA-F]+)|(0[bB])([01]+)|()(0|[1-9][0-9]*))([uU]?[lL]{0,2}|[lL]{1,2}[uU])"
+    r"(?:0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<binary>[01]+)|(?P<decimal>0|[1-9][0-9]*))"
+    r"(?P<suffix>[uU]?[lL]{0,2}|[lL]{1,2}[uU])"
 )
 _FLOAT = re.compile(r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)([fF]?)")
 _SUFFIXES = {"u": (Scalar.I32, Scalar.I64), "l": (Scalar.I32, Scalar.U32)}
@@ -89,10 +90,12 @@ def literal(token: Token, text: str) -> tuple[Number, Scalar]:
     if token.kind == "char":
         char = unescape(token, text)
         if len(char) != 1:
-            raise error(f"{token.text} is not one character", text, token.at)
+            raise error("this is not one character", text, token.at)
         return ord(char), Scalar.I32
     if match := _INTEGER.fullmatch(token.text):
         return _integer(match, token, text)
+    if re.fullmatch("0[0-9]+", token.text):
+        raise error("numbers don't begin with 0 (there are no octal ones)", text, token.at)
     if match := _FLOAT.fullmatch(token.text):
         value = float(match[1])
         if match[2]:
@@ -100,23 +103,19 @@ def literal(token: Token, text: str) -> tuple[Number, Scalar]:
         if math.isinf(value):
             raise error(f"{token.text} is larger than any {'f32' if match[2] else 'f64'}", text, token.at)
         return value, Scalar.F32 if match[2] else Scalar.F64
-    if re.fullmatch("0[0-9]+", token.text):
-        raise error("numbers don't begin with 0 (there are no octal ones)", text, token.at)
     raise error(f"{token.text!r} is not a number", text, token.at)
 
 
 def _integer(match: re.Match[str], token: Token, text: str) -> tuple[int, Scalar]:
-    hexadecimal, hex_digits, binary, bin_digits, _, digits, suffix = match.groups()
-    if hexadecimal:
-        value = int(hex_digits, 16)
-    elif binary:
-        value = int(bin_digits, 2)
+    decimal = match["decimal"]
+    if decimal:
+        value = int(decimal) if len(decimal) <= 20 else 1 << 64
     else:
-        value = int(digits) if len(digits) <= 20 else 1 << 64
+        value = int(match["hex"] or match["binary"], 16 if match["hex"] else 2)
     # C: the first type that holds it; a decimal number becomes unsigned only if it says so.
-    suffix = "".join(sorted(set(suffix.lower()), reverse=True))
+    suffix = match["suffix"].lower()
     ruled_out = {type for letter in suffix for type in _SUFFIXES[letter]}
-    if digits and "u" not in suffix:
+    if decimal and "u" not in suffix:
         ruled_out |= {Scalar.U32, Scalar.U64}
     for type in (Scalar.I32, Scalar.U32, Scalar.I64, Scalar.U64):
         if type not in ruled_out and value < 1 << type.bits - type.signed:
@@ -140,6 +139,6 @@ def unescape(token: Token, text: str) -> str:
                 return chr(number)
         elif match[3] in _ESCAPES:
             return _ESCAPES[match[3]]
-        raise error(f"unknown escape {match.group()}", text, token.at)
+        raise error(f"unknown escape {match.group()!r}", text, token.at)
 
     return _ESCAPE.sub(replace, inside)

@@ -12,21 +12,26 @@ Number = int | float
 """A value: ``int`` of the range of its type, or ``float`` (of an ``f32`` only the values that it has)."""
 
 
+_VALTYPES = {str(type): type for type in (I32, I64, F32, F64)}
+
+
 class Scalar(Enum):
     """A type; signed and unsigned integers are the same WebAssembly type."""
 
-    I32 = "i32", I32, 32, True
-    U32 = "u32", I32, 32, False
-    I64 = "i64", I64, 64, True
-    U64 = "u64", I64, 64, False
-    F32 = "f32", F32, 32, True
-    F64 = "f64", F64, 64, True
+    I32 = "i32"
+    U32 = "u32"
+    I64 = "i64"
+    U64 = "u64"
+    F32 = "f32"
+    F64 = "f64"
 
-    def __init__(self, label: str, valtype: ValType, bits: int, signed: bool) -> None:
+    def __init__(self, label: str) -> None:
         self.label = label
-        self.valtype = valtype
-        self.bits = bits
-        self.signed = signed
+        self.wasm = label.replace("u", "i")
+        """What its instructions begin with: ``i32``, ``i64``, ``f32`` or ``f64``."""
+        self.valtype = _VALTYPES[self.wasm]
+        self.bits = int(label[1:])
+        self.signed = not label.startswith("u")
         self.is_float = label.startswith("f")
 
     def __str__(self) -> str:
@@ -34,18 +39,12 @@ class Scalar(Enum):
 
     __repr__ = __str__
 
-    @property
-    def wasm(self) -> str:
-        """What its instructions begin with: ``"i32"``, ``"i64"``, ``"f32"``, ``"f64"``."""
-        return str(self.valtype)
-
     @classmethod
     def of(cls, valtype: ValType) -> Scalar | None:
         """What a local, operand or global of this type counts as: integers are signed."""
-        return _BY_VALTYPE.get(valtype)
+        return cls(str(valtype)) if valtype.is_num else None
 
 
-_BY_VALTYPE = {I32: Scalar.I32, I64: Scalar.I64, F32: Scalar.F32, F64: Scalar.F64}
 _RANK = {scalar: rank for rank, scalar in enumerate(Scalar)}
 
 NARROW = {"i8": (8, True), "u8": (8, False), "i16": (16, True), "u16": (16, False)}

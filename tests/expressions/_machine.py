@@ -1,0 +1,237 @@
+"""A paused function that does not exist: its state, and a module that evaluates expressions over it.
+
+The state is given to the host's evaluator as a :class:`Reader`, and to compiled code as a frame in a
+debug memory and as parameters of a function.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import wasmtime
+from attrs import field, frozen
+
+from tests.wasm._engine import engine
+from trio_wasmdbg.errors import EvaluationError
+from trio_wasmdbg.expressions import (
+    ERROR,
+    FramePlaces,
+    LocalPlaces,
+    Number,
+    Scope,
+    Scratch,
+    TypedExpression,
+    check,
+    compile_condition,
+    compile_value,
+    evaluate,
+    parse,
+)
+from trio_wasmdbg.instrument import FrameLayout
+from trio_wasmdbg.wasm import (
+    BY_NAME,
+    EXTERNREF,
+    F32,
+    F64,
+    I32,
+    I64,
+    MAGIC,
+    V128,
+    BlockType,
+    FuncType,
+    GlobalType,
+    Limits,
+    MemArg,
+    MemoryType,
+    SectionId,
+    func_type,
+    global_type,
+    instruction,
+    local_groups,
+    memory_type,
+    name,
+    section,
+    uleb,
+    vector,
+)
+
+__all__ = ["SCOPE", "State", "Unmet", "compiled", "host", "module_of", "typed"]
+
+SCOPE = Scope(
+    locals=(I32, I64, F32, F64, I32, V128, EXTERNREF, I64),
+    local_names={
+        0: "a", 1: "b", 2: "x", 3: "y", 4: "p", 5: "vector", 6: "ref", 7: "with space", 9: "gone",
+    },
+    operands=(I32, F64, I64),
+    globals=(I32, F64, I64),
+    global_names={0: "g", 1: "h", 2: "a"},
+    memories=tuple(
+        MemoryType(limits) for limits in (Limits(1, 3), Limits(1, is64=True), Limits(0), Limits(0, is64=True))
+    ),
+)  # fmt: skip
+"""Local ``a`` hides global ``a``; local 9 is a name of nothing; memories 2 and 3 may be empty."""
+
+LAYOUT = FrameLayout.of(SCOPE.locals, len(SCOPE.operands), wide=True)
+FRAME = 256
+DEBUG = len(SCOPE.memories)
+BYTES = bytes((n * 7 + n // 256 * 13 + (n >> 3 & 1) * 128) & 0xFF for n in range(65536))
+"""What memories 0 and 1 hold after their first 256 bytes, which are a string and zeros."""
+GUEST = b"h\xc3\xa9llo\x1b[2J".ljust(256, b"\0") + BYTES[256:]
+
+
+@frozen
+class State:
+    """Values of the numeric locals, the operands, and the globals; a :class:`Reader`.
+
+    :ivar pages: pages of memories 2 and 3.
+    """
+
+    locals: Mapping[int, Number] = field(factory=lambda: {0: 7, 1: -5, 2: 1.5, 3: -0.25, 4: 16, 7: 1 << 40})
+    operands: tuple[Number, ...] = (3, 2.5, -1)
+    globals: tuple[Number, ...] = (42, 0.5, -7)
+    pages: int = 0
+
+    def local(self, index: int) -> object:
+        return self.locals.get(index)
+
+    def operand(self, height: int) -> object:
+        return self.operands[height]
+
+    def global_(self, index: int) -> object:
+        return self.globals[index]
+
+    def memory_size(self, memory: int) -> int:
+        return 65536 * (1 if memory < 2 else self.pages)
+
+    def read(self, memory: int, address: int, size: int) -> bytes:
+        data = GUEST if memory < 2 else bytes(65536 * self.pages)
+        assert 0 <= address and address + size <= len(data), "the reader is asked for bytes that exist only"
+        return data[address : address + size]
+
+
+class Unmet(str):
+    """Stands for the value of an expression that has none: the error's message."""
+
+
+def typed(text: str) -> TypedExpression:
+    return check(parse(text), SCOPE)
+
+
+def host(expression: TypedExpression, state: State) -> Number | Unmet:
+    """What the host's evaluator makes of it."""
+    try:
+        return evaluate(expression, state)
+    except EvaluationError as problem:
+        return Unmet(problem.message)
+
+
+_FORMATS = {I32: "<i", I64: "<q", F32: "<f", F64: "<d"}
+_UNSIGNED = {"<i": "<I", "<q": "<Q"}
+
+
+def i(name: str, imm: Any = None) -> bytes:
+    return instruction(BY_NAME[name], imm)
+
+
+def _bodies(expression: TypedExpression) -> list[bytes]:
+    """Value and condition, from the frame and from locals."""
+    result = expression.type.valtype
+    numbers = [index for index, type in enumerate(SCOPE.locals) if type in _FORMATS]
+    bodies = []
+    for from_frame in (True, False):
+        scratch = Scratch(1 if from_frame else len(numbers) + len(SCOPE.operands))
+        places: FramePlaces | LocalPlaces
+        if from_frame:
+            places = FramePlaces(LAYOUT, 0, DEBUG, scratch)
+        else:
+            heights = {height: len(numbers) + height for height in range(len(SCOPE.operands))}
+            places = LocalPlaces(scratch, {index: n for n, index in enumerate(numbers)}, heights)
+        value = [
+            i("block", BlockType(None, (), (I32,))),
+            i("i32.const", 0),
+            compile_value(expression, places, 0),
+            i(f"{result}.store", MemArg(0, 8, DEBUG)),
+            i("i32.const", -1),
+            i("end"),
+        ]
+        for code in (b"".join(value), compile_condition(expression, places)):
+            bodies.append(local_groups(scratch.types) + code + i("end"))
+    return bodies
+
+
+def module_of(expression: TypedExpression) -> bytes:
+    """A module that exports ``value0 condition0`` (from the frame) and ``value1 condition1`` (from locals)."""
+    numbers = [type for type in SCOPE.locals if type in _FORMATS]
+    types = [FuncType((I32,), (I32,)), FuncType((*numbers, *SCOPE.operands), (I32,))]
+    memories = [*SCOPE.memories, MemoryType(Limits(1))]
+    zeros = {I32: i("i32.const", 0), I64: i("i64.const", 0), F64: i("f64.const", bytes(8))}
+    exports = [f"{what}{kind}" for kind in (0, 1) for what in ("value", "condition")]
+    return b"".join(
+        [
+            MAGIC,
+            section(SectionId.TYPE, vector(map(func_type, types))),
+            section(SectionId.FUNCTION, vector(map(uleb, (0, 0, 1, 1)))),
+            section(SectionId.MEMORY, vector(map(memory_type, memories))),
+            section(
+                SectionId.GLOBAL,
+                vector(global_type(GlobalType(t, True)) + zeros[t] + b"\x0b" for t in SCOPE.globals),
+            ),
+            section(
+                SectionId.EXPORT,
+                vector(
+                    [
+                        *(name(text) + b"\x00" + uleb(n) for n, text in enumerate(exports)),
+                        *(name(f"m{n}") + b"\x02" + uleb(n) for n in range(len(memories))),
+                        *(name(f"g{n}") + b"\x03" + uleb(n) for n in range(len(SCOPE.globals))),
+                    ]
+                ),
+            ),
+            section(
+                SectionId.CODE,
+                vector(uleb(len(body)) + body for body in _bodies(expression)),
+            ),
+        ]
+    )
+
+
+def compiled(expression: TypedExpression, state: State) -> Number | Unmet:
+    """What compiled code makes of it, all four ways, which must agree."""
+    store = wasmtime.Store(engine())
+    instance = wasmtime.Instance(store, wasmtime.Module(engine(), module_of(expression)), [])
+    exports = instance.exports(store)
+    memories = [exports[f"m{n}"] for n in range(DEBUG + 1)]
+    for memory in memories[:2]:
+        memory.write(store, GUEST)
+    for memory in memories[2:DEBUG]:
+        memory.grow(store, state.pages)
+    for n, value in enumerate(state.globals):
+        exports[f"g{n}"].set_value(store, value)
+    debug = memories[DEBUG]
+    slots = [(SCOPE.locals[n], LAYOUT.local(n), value) for n, value in state.locals.items()]
+    slots += [(SCOPE.operands[n], LAYOUT.operand(n), value) for n, value in enumerate(state.operands)]
+    for type, offset, number in slots:
+        debug.write(store, struct.pack(_FORMATS[type], number), FRAME + offset)
+
+    result_format = _FORMATS[expression.type.valtype]
+    if not expression.type.signed:
+        result_format = _UNSIGNED[result_format]
+    width = struct.calcsize(result_format)
+    numbers = [state.locals[index] for index in sorted(state.locals)]
+    outcomes: list[tuple[bytes | None, int]] = []
+    for kind, arguments in enumerate([[FRAME], [*numbers, *state.operands]]):
+        debug.write(store, bytes(width), 8)
+        status = exports[f"value{kind}"](store, *arguments)
+        found = bytes(debug.read(store, 8, 8 + width))
+        assert status in (-1, ERROR)
+        outcomes.append((None if status == ERROR else found, exports[f"condition{kind}"](store, *arguments)))
+    assert outcomes[0] == outcomes[1], "from the frame, and from locals"
+
+    data, condition = outcomes[0]
+    if data is None:
+        assert condition == ERROR
+        return Unmet()
+    value = struct.unpack(result_format, data)[0]
+    assert condition == (value != 0)
+    return value  # type: ignore[no-any-return]
