@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.debuggee._programs import program
-from trio_wasmdbg import Frame, UsageError, events
+from trio_wasmdbg import ExpressionError, Frame, UsageError, events
 
 
 async def stops(it: Any, look: Callable[[Frame], Any] = lambda frame: frame.function_name) -> list[Any]:
@@ -166,3 +166,52 @@ async def test_two_meet_at_one_place_and_one_goes() -> None:
         event = await it.debuggee.run()
         assert isinstance(event, events.Breakpoint)
         assert event.breakpoints == (two,)
+
+
+async def test_a_condition_in_the_expression_language() -> None:
+    async with program(("sum", 6)) as it:
+        breakpoint = it.debuggee.add_breakpoint("add", condition="a % 2 == 1 && b < 6")
+        assert await stops(it, lambda frame: frame.locals) == [(1, 2), (3, 3)]
+        assert breakpoint.error is None
+
+
+@pytest.mark.parametrize(
+    ("condition", "error"),
+    [("a / (b - 1)", "division by zero"), ("nothing == 1", "nothing"), ("mem32[0x7fffffff]", "out of bounds")],
+)
+async def test_a_condition_without_a_value_pauses_and_says_why(condition: str, error: str) -> None:
+    async with program(("sum", 2)) as it:
+        breakpoint = it.debuggee.add_breakpoint("add", condition=condition)
+        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        assert breakpoint.error is not None
+        assert error in breakpoint.error
+
+
+async def test_log_points_write_and_go_on() -> None:
+    written: list[str] = []
+    async with program(("sum", 3)) as it:
+        it.debuggee.log_sink = lambda text, breakpoint: written.append(text)
+        it.debuggee.add_breakpoint("add", log="{a} + {b} is {a + b:#x}, {{count}} {global[0]}")
+        assert await stops(it) == []
+    assert written == [
+        "0 + 1 is 0x1, {count} 0",
+        "1 + 2 is 0x3, {count} 1",
+        "3 + 3 is 0x6, {count} 2",
+    ]
+
+
+@pytest.mark.parametrize("how", [{"condition": "1 +"}, {"log": "{"}, {"condition": "__import__('os')"}])
+async def test_malformed_text_is_refused_at_once(how: dict[str, str]) -> None:
+    async with program() as it:
+        with pytest.raises(ExpressionError):
+            it.debuggee.add_breakpoint("add", **how)  # type: ignore[arg-type]
+        assert it.debuggee.breakpoints == ()
+
+
+async def test_expressions_at_a_pause() -> None:
+    async with program(("outer", 5)) as it:
+        it.debuggee.add_breakpoint("inner")
+        frame: Any = (await it.debuggee.run()).frame
+        assert frame.evaluate("x * x - 1") == 24
+        assert frame.parent.evaluate("stack[0] + x") == 1005
+        assert frame.format("x={x:04d}") == "x=0005"

@@ -2,27 +2,94 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+from .. import capi
+from ..expressions import (
+    Scope,
+    TypedExpression,
+    TypedTemplate,
+    check,
+    check_template,
+    evaluate,
+    format_template,
+    parse,
+    parse_template,
+)
+from ..wasm import ValType
 
 if TYPE_CHECKING:
     from ._frames import Frame
+    from ._modules import GuestModule
 
 __all__ = ["check_expression", "check_message", "evaluate_in", "format_in"]
+
+_KEPT = 1_024
+"""Texts, checked at a place, that are kept: a condition is evaluated at its place again and again."""
 
 
 def check_expression(text: str) -> None:
     """:raises ExpressionError: *text* does not parse."""
+    parse(text)
 
 
 def check_message(text: str) -> None:
     """:raises ExpressionError: an expression in *text* does not parse."""
+    parse_template(text)
 
 
-def evaluate_in(frame: Frame, text: str) -> object:
+class FrameReader:
+    """Satisfies ``expressions.Reader`` for one frame."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._store = frame.instance.store
+
+    def local(self, index: int) -> object:
+        return self._frame.local(index)
+
+    def operand(self, height: int) -> object:
+        return self._frame.operand_stack[height]
+
+    def global_(self, index: int) -> object:
+        return capi.get_global(self._store, self._frame.instance.global_(index))
+
+    def memory_size(self, memory: int) -> int:
+        return capi.MemoryView(self._store, self._frame.instance.memory(memory)).size
+
+    def read(self, memory: int, address: int, size: int) -> bytes:
+        return capi.MemoryView(self._store, self._frame.instance.memory(memory)).read(address, size)
+
+
+def evaluate_in(frame: Frame, text: str) -> int | float:
     """The value of an expression in a frame."""
-    raise NotImplementedError
+    return evaluate(_checked(text, *_place(frame)), FrameReader(frame))
 
 
 def format_in(frame: Frame, template: str) -> str:
     """A message with the values of its expressions in a frame."""
-    raise NotImplementedError
+    return format_template(_checked_template(template, *_place(frame)), FrameReader(frame))
+
+
+def _place(frame: Frame) -> tuple[GuestModule, int, tuple[ValType, ...]]:
+    return frame.instance.module, frame.function_index, frame.operand_types
+
+
+def _scope(module: GuestModule, function: int, operands: tuple[ValType, ...]) -> Scope:
+    locals = module.plan(function).frame.locals
+    return Scope.at(module.original, function, locals, operands)
+
+
+@lru_cache(_KEPT)
+def _checked(
+    text: str, module: GuestModule, function: int, operands: tuple[ValType, ...]
+) -> TypedExpression:
+    return check(parse(text), _scope(module, function, operands))
+
+
+@lru_cache(_KEPT)
+def _checked_template(
+    text: str, module: GuestModule, function: int, operands: tuple[ValType, ...]
+) -> TypedTemplate:
+    return check_template(parse_template(text), _scope(module, function, operands))

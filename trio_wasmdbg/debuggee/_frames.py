@@ -397,7 +397,8 @@ def callee_type(module: Module, instruction: Instruction) -> FuncType:
     if name in ("call", "return_call"):
         return module.functions[immediate].type
     indirect = name in ("call_indirect", "return_call_indirect")
-    return module.func_type(immediate.type_index if indirect else immediate)
+    called: FuncType = module.func_type(immediate.type_index if indirect else immediate)
+    return called
 
 
 def call_operands(module: Module, instruction: Instruction) -> int:

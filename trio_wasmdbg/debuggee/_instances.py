@@ -73,6 +73,10 @@ class GuestInstance(metaclass=NoPublicConstructor):
     def module(self) -> GuestModule:
         return self._module
 
+    @property
+    def store(self) -> wasmtime.Store:
+        return self._store
+
     # ── the user's view ────────────────────────────────────────────────────────────────────────
 
     @property
