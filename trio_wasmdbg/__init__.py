@@ -45,6 +45,7 @@ from trio_wasmdbg.errors import (
     ModuleError,
     NotFoundError,
     ReentryError,
+    RemoteProtocolError,
     StaleHandleError,
     StoreClosedError,
     TooManyGuests,
@@ -54,6 +55,7 @@ from trio_wasmdbg.errors import (
     UsageError,
     WrongStateError,
 )
+from trio_wasmdbg.servers.gdb import GuestOutput, serve_gdb
 
 __all__ = [
     "UNAVAILABLE",
@@ -69,12 +71,14 @@ __all__ = [
     "Guest",
     "GuestInstance",
     "GuestModule",
+    "GuestOutput",
     "InternalError",
     "MalformedModuleError",
     "ModuleError",
     "ModuleOffset",
     "NotFoundError",
     "ReentryError",
+    "RemoteProtocolError",
     "StaleHandleError",
     "State",
     "Statistics",
@@ -95,4 +99,5 @@ __all__ = [
     "open_debuggee",
     "prepare_config",
     "run_debuggee",
+    "serve_gdb",
 ]

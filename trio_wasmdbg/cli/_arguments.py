@@ -11,8 +11,9 @@ from typing import NoReturn, TypeAlias
 from attrs import frozen
 
 from trio_wasmdbg._version import __version__
+from trio_wasmdbg.cli._gdb_arguments import GdbOptions, add_gdb_parser, gdb_options, platform_form
 
-__all__ = ["DemoOptions", "Options", "RunOptions", "parse_arguments"]
+__all__ = ["DemoOptions", "GdbOptions", "Options", "RunOptions", "parse_arguments"]
 
 
 @frozen
@@ -39,7 +40,7 @@ class RunOptions:
     as_json: bool = False
 
 
-Options: TypeAlias = DemoOptions | RunOptions
+Options: TypeAlias = DemoOptions | RunOptions | GdbOptions
 
 
 def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> Options:
@@ -48,9 +49,11 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str] = os.en
     :raises SystemExit: with code 2 after a complaint on stderr, or 0 after ``--help`` or ``--version``.
     """
     parser = _make_parser(environ)
-    found = parser.parse_args(list(arguments) or ["demo"])
+    found = parser.parse_args(platform_form(arguments) or ["demo"])
     if found.command == "demo":
         return DemoOptions(scenes=tuple(found.scene), list=found.list, source=found.source)
+    if found.command == "gdb":
+        return gdb_options(found)
     return RunOptions(
         file=found.file,
         arguments=tuple(found.arguments),
@@ -130,6 +133,8 @@ def _make_parser(environ: Mapping[str, str]) -> _Parser:
     run.add_argument("--json", action="store_true", help="events as JSON, an object a line")
     run.add_argument("file", metavar="FILE", help="a module, binary (.wasm) or text (.wat)")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="the guest's arguments")
+
+    add_gdb_parser(commands, _directory, lambda text: _variable(text, environ))
     return parser
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import PurePath
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -171,7 +172,8 @@ class DebuggeeTarget(DebugTarget):
     @property
     def name(self) -> str:
         instances = self._core.state.instances
-        return (instances[0].module.name if instances else None) or "guest"
+        # A module may be named by its path.
+        return PurePath((instances[0].module.name if instances else None) or "guest").name
 
     @property
     def finished(self) -> events.Finished | None:

@@ -67,7 +67,7 @@ class GdbConnection:
         """Whether a packet has begun and not ended."""
         return self._framer.pending > 0
 
-    def receive_data(self, data: bytes) -> None:
+    def receive_data(self, data: bytes | bytearray) -> None:
         """Take bytes from the peer; any number."""
         self._framer.feed(data)
 

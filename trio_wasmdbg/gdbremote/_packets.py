@@ -60,7 +60,7 @@ class Framer:
     """How much of the buffer is known to hold no ``#``."""
     _junk: int = 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | bytearray) -> None:
         """Take bytes from the peer."""
         self._buffer += data
 
