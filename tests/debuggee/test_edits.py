@@ -199,6 +199,18 @@ async def test_inject_a_call_that_is_itself_debuggable() -> None:
     assert it.results == [6]
 
 
+async def test_after_an_injected_call_the_breakpoint_is_not_hit_again() -> None:
+    async with program(("sum", 2)) as it:
+        it.debuggee.add_breakpoint("add")
+        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        back = await it.debuggee.inject_call(it.instance.func("fib"), 3)
+        assert isinstance(back, events.CallReturned)
+        event = await it.debuggee.run()
+        assert isinstance(event, events.Breakpoint)
+        assert event.frame.locals == (1, 2)
+        assert isinstance(await it.debuggee.run(), events.Finished)
+
+
 async def test_inject_at_the_start_pause_of_a_second_call() -> None:
     async with program(("add", 1, 2), ("add", 3, 4)) as it:
         await pause_at(it, "add")

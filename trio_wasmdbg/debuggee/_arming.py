@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import TYPE_CHECKING
 
 from ..engine import Decider
 from ..errors import StoreClosedError
 from ._stores import StoreState
+
+if TYPE_CHECKING:
+    from ._instances import GuestInstance
 
 __all__ = ["Arming"]
 
@@ -27,6 +31,7 @@ class Arming:
         self._closed = False
         self.stopping = False
         """A cancellation is on its way: the next check suspends the guest, whatever it is."""
+        self._skipped: tuple[GuestInstance, int, int] | None = None
         self._edited: set[tuple[int, int, int]] = set()
         """(instance, fp, function) of fast callers' frames that were changed."""
 
@@ -46,6 +51,21 @@ class Arming:
                 # -1: no stop byte, but the function's sites, so that it reads its edited frame.
                 points += [(function, -1) for owner, _, function in self._edited if owner == instance.id]
             instance.arm(everything, points)
+        if self._skipped is not None and not self._skipped[0].is_stop_armed(*self._skipped[1:]):
+            self.decider.skip = self._skipped = None
+
+    def skip(self, instance: GuestInstance, function: int, fp: int, resume_point: int) -> None:
+        """The next check will be one that is dealt with already, if it is armed: it is to be passed.
+
+        If it is not armed (any more), there is nothing to pass, and a later check at the same place is
+        a new one.
+        """
+        with self._lock:
+            if instance.is_stop_armed(function, resume_point):
+                self._skipped = (instance, function, resume_point)
+                self.decider.skip = (instance.id, fp, resume_point)
+            else:
+                self.decider.skip = self._skipped = None
 
     def interrupt(self) -> None:
         """Ask for a pause at the next check; from any thread."""
@@ -62,7 +82,9 @@ class Arming:
 
     def call_ended(self, base_sp: int) -> None:
         """A call into the guest is over: frames below *base_sp* are gone, and so is a cancellation."""
-        self.decider.skip = None
+        skip = self.decider.skip
+        if skip is not None and skip[1] < base_sp:
+            self.decider.skip = None
         self._edited = {edit for edit in self._edited if edit[1] >= base_sp}
         if self.stopping:
             self.stopping = False
