@@ -34,7 +34,7 @@ from ._survey import DIVISIONS, WHOLE, Facts, branch_depths, division_can_trap, 
 
 __all__ = ["AFTER_CALL", "ENTRY", "HELPED", "INSERTED", "LOOP", "MAX_BODY", "FastTwin", "FastTwinBuilder"]
 
-ENTRY, LOOP, AFTER_CALL = 0, 1, 2
+ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
 
 INSERTED: Final = 0x8000_0000
 """Flag in :attr:`FastTwin.old`: the bytes from here on were inserted before that place."""
@@ -52,7 +52,12 @@ HELPED: Final = {
     0xFC0009: "data.drop",
     0xFC000C: "table.init",
     0xFC000D: "elem.drop",
+    0xFB0009: "array.new_data",
+    0xFB000A: "array.new_elem",
+    0xFB0012: "array.init_data",
+    0xFB0013: "array.init_elem",
 }
+"""Instructions that work on their own module's segments: slow twins call a helper function for them."""
 
 
 @frozen
@@ -125,6 +130,12 @@ class FastTwinBuilder:
         self._fp_needed = False
         self._facts: dict[int, Facts] = {}
         self._labels: list[Label] = []
+        self._tries: list[Label] = []
+        # Non-nullable locals that have no value yet at this point.
+        self._settable = 0
+        for i, type in enumerate(typed.locals[len(self._type.params) :], len(self._type.params)):
+            if type.is_ref and not type.nullable:
+                self._settable |= 1 << i
         self.tail_called: set[int] = set()
         """Functions that :meth:`build` has found a ``return_call`` of."""
 
@@ -349,6 +360,11 @@ class FastTwinBuilder:
         if not self._leaf:
             self._out += self._frame_address() + emit.local_set(self._fp)
         self._check(0, ENTRY, self._leave([], 0))
+        if self._facts[WHOLE].tries:
+            # What catches an exception puts the stack pointer back to this frame, so it must be there.
+            self._out += self._activation()
+            self._now.active = ACTIVE
+            self._note_activity(0)
         self._out += b"\x02" + self._additions.block_type(self._type.results)
 
     def _enter(self, k: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
@@ -356,8 +372,12 @@ class FastTwinBuilder:
         flow = instruction.op.flow
         loop = flow is Flow.LOOP
         if not live:
-            self._labels.append(Label(loop, 0))
+            self._labels.append(Label(loop, 0, settable=self._settable))
             return
+        targets = None
+        if flow is Flow.TRY_TABLE:
+            # labels count from outside of the try_table
+            targets = tuple(self._labels[-1 - catch.label] for catch in instruction.imm.catches)
         control = self._typed.controls[k]
         facts = self._facts[k]
         base = control.height
@@ -367,8 +387,12 @@ class FastTwinBuilder:
                 self._store_operands(stack, base)
         elif self._stored > base:
             self._stored = base
-        label = Label(loop, self._stored)
+        label = Label(
+            loop, self._stored, settable=self._settable, catches=facts.catches and not loop, targets=targets
+        )
         self._labels.append(label)
+        if targets is not None:
+            self._tries.append(label)
         if flow is Flow.IF:
             label.at_else = self._now.copy()
         elif loop:
@@ -383,9 +407,12 @@ class FastTwinBuilder:
                     self._out += self._store_mask(before)
                     self._now.dirty &= ~before
             self._copy_to(instruction.end)
-            self._now.dirty |= facts.assigned
-            self._now.zero &= ~facts.assigned
-            if facts.endless:
+            assigned = facts.assigned & ~self._settable
+            self._now.dirty |= assigned
+            self._now.zero &= ~assigned
+            if facts.catches:
+                self._out += self._recover()
+            if facts.endless or facts.catches:
                 operands = self._peek(control.params, base)
                 self._check(k + 1, LOOP, self._leave(operands, k + 1))
 
@@ -401,6 +428,8 @@ class FastTwinBuilder:
         self._out += access.store_i32(RESUME_OFFSET, emit.i32_const(k))
         self._out += self._store_mask(self._now.dirty)
         self._now.dirty = 0
+        if self._tries:
+            self._tries[-1].throw(self._now)
         self._unassigned[k] = self._now.zero
         self._copy_to(instruction.end)
         self._stored = min(self._stored, high)
@@ -443,7 +472,8 @@ class FastTwinBuilder:
     def _division(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
         kind, overflows = DIVISIONS[instruction.op.code]
         self._copy_to(instruction.offset)
-        operands = self._expose(stack, self._stored)
+        assert stack is not None
+        operands = self._expose(stack, min(self._stored, stack.height - 1))
         get = [emit.local_get(local) for _, _, local in operands]
         a, b = get[-2:]
         parts = get[:-2]
@@ -475,9 +505,22 @@ class FastTwinBuilder:
         for depth in branch_depths(instruction):
             self._labels[-1 - depth].branch(self._now)
 
-    def _end(self, live: bool) -> None:
-        """``end`` of a block, loop or if."""
+    def _recover(self) -> bytes:
+        """After a catch: takes the frames that were unwound off the shadow stack."""
+        parts = [self._access.fp, emit.global_set(SP), emit.i32_const(0)]
+        parts += [self._additions.memory_access(0x28, INSTANCE_ID, 2), emit.global_set(INSTANCE)]
+        return b"".join(parts)
+
+    def _end(self, k: int, live: bool) -> None:
+        """``end`` of a construct, or of the function."""
         label = self._labels.pop()
+        if label.targets is not None:
+            self._tries.pop()
+            if label.at_throw is not None:
+                for target in label.targets:
+                    target.branch(label.at_throw)
+                if self._tries:
+                    self._tries[-1].throw(label.at_throw)
         if label.at_else is not None:
             label.branch(label.at_else)
         if not label.loop:
@@ -486,6 +529,29 @@ class FastTwinBuilder:
             if label.at_end is not None:
                 self._now = label.at_end
         self._stored = label.stored
+        self._forget(label)
+        if label.catches:
+            self._landing(k)
+
+    def _forget(self, label: Label) -> None:
+        """Non-nullable locals that were first assigned inside a construct have no value after it."""
+        settable = label.settable
+        if settable:
+            self._settable = settable
+            self._now.dirty &= ~settable
+            self._now.zero |= settable
+
+    def _landing(self, k: int) -> None:
+        """After the ``end`` of a construct to which an exception may have led."""
+        instructions = self._typed.instructions
+        last = k == len(instructions) - 1
+        self._copy_to(instructions[k].end)
+        self._out += self._recover()
+        control = self._typed.controls[k]
+        # The callee may have been paused for long, and did not come back to the site after the call.
+        operands = self._peek(control.results, control.height)
+        resume_point = k if last else k + 1
+        self._check(resume_point, CATCH, self._leave(operands, resume_point))
 
     # ── the whole ──────────────────────────────────────────────────────────────────────────────
 
@@ -497,9 +563,9 @@ class FastTwinBuilder:
         """
         typed = self._typed
         self._facts = survey(typed)
-        self._leaf = not self._facts[WHOLE].calls
+        self._leaf = not (self._facts[WHOLE].calls or self._facts[WHOLE].tries)
         self._prologue()
-        self._labels.append(Label(False, 0))
+        self._labels.append(Label(False, 0, settable=self._settable, catches=self._facts[WHOLE].catches))
         next_flow = Flow.NEXT
         stacks, reachable = typed.stacks, typed.reachable
         for k, instruction in enumerate(typed.instructions):
@@ -514,7 +580,7 @@ class FastTwinBuilder:
             if flow in _ENTERS:
                 self._enter(k, instruction, stacks[k], live)
             elif flow is Flow.END:
-                self._end(live)
+                self._end(k, live)
             elif flow is Flow.ELSE:
                 label = self._labels[-1]
                 if live:
@@ -523,6 +589,7 @@ class FastTwinBuilder:
                     self._now = label.at_else
                     label.at_else = None
                 self._stored = label.stored
+                self._forget(label)
             elif flow is Flow.RETURN:
                 self._replace(instruction, emit.br(len(self._labels) - 1))
                 if live:
@@ -531,7 +598,7 @@ class FastTwinBuilder:
                 pass
             elif flow is Flow.BRANCH or flow is Flow.BRANCH_TABLE:
                 self._join_targets(instruction)
-            elif flow is Flow.BRANCH_IF and op.code == 0x0D:
+            elif flow is Flow.BRANCH_IF:
                 top = stacks[k]
                 assert top is not None
                 self._stored = min(self._stored, top.height)
@@ -545,6 +612,12 @@ class FastTwinBuilder:
                 self._out += self._deactivation()
             elif flow is Flow.UNREACHABLE:
                 self._unreachable(k, instruction, stacks[k])
+            elif flow is Flow.THROW:
+                if self._now.active == UNCERTAIN:
+                    self._activate(instruction)
+                self._note_activity(k)
+                if self._tries:
+                    self._tries[-1].throw(self._now)
             else:
                 raise self._unsupported(instruction)
             if len(self._out) > MAX_BODY:
@@ -564,6 +637,7 @@ class FastTwinBuilder:
             bit = 1 << instruction.imm
             self._now.dirty |= bit
             self._now.zero &= ~bit
+            self._settable &= ~bit
         elif code in DIVISIONS:
             if division_can_trap(self._typed.instructions, k):
                 self._division(k, instruction, stack)
@@ -628,7 +702,7 @@ class FastTwinBuilder:
         )
 
 
-_ENTERS = (Flow.BLOCK, Flow.LOOP, Flow.IF)
+_ENTERS = (Flow.BLOCK, Flow.LOOP, Flow.IF, Flow.TRY_TABLE)
 
 
 def _bits(mask: int) -> list[int]:
