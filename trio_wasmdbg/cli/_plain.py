@@ -13,6 +13,7 @@ __all__ = [
     "frame_json",
     "frame_line",
     "frame_lines",
+    "gap",
     "local_label",
     "table_lines",
 ]
@@ -28,7 +29,7 @@ def event_line(event: EventRecord) -> str:
     if event.module_offset is not None:
         words.append(f"at {format_offset(event.module_offset)}")
     line = " ".join(words)
-    return f"{line}: {clean(event.note)}" if event.note else line
+    return f"{line}: {clean(event.note, most=2000)}" if event.note else line
 
 
 def frame_line(frame: FrameRecord) -> str:
@@ -52,6 +53,11 @@ def frame_lines(frame: FrameRecord) -> list[str]:
     if not frame.exact:
         lines.append("   (unwound by the trap: locals and operands are not exact)")
     return lines
+
+
+def gap(before: FrameRecord | None, frame: FrameRecord) -> int:
+    """How many frames were left out between two that follow each other in a backtrace."""
+    return frame.depth - before.depth - 1 if before is not None else 0
 
 
 def table_lines(rows: Sequence[tuple[str, ...]]) -> list[str]:

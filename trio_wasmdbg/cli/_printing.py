@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from trio_wasmdbg.cli._plain import event_json, event_line, frame_json, frame_lines, table_lines
+from trio_wasmdbg.cli._plain import event_json, event_line, frame_json, frame_lines, gap, table_lines
 from trio_wasmdbg.cli._records import EventRecord, FrameRecord
 from trio_wasmdbg.cli._values import clean
 
@@ -64,9 +64,13 @@ class PlainPrinter:
         self._line(f"* {event_line(event)}")
 
     def backtrace(self, frames: Sequence[FrameRecord]) -> None:
+        before = None
         for frame in frames:
+            if left_out := gap(before, frame):
+                self._line(f"  … {left_out} frames left out …")
             for line in frame_lines(frame):
                 self._line(f"  {line}")
+            before = frame
 
     def rows(self, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         cells = [tuple(clean(cell) for cell in row) for row in rows]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 
 import wasmtime
@@ -11,7 +12,7 @@ from trio_wasmdbg import UNAVAILABLE, Frame, events
 from trio_wasmdbg.cli._records import EventRecord, FrameRecord, LocalRecord, Value
 from trio_wasmdbg.wasm import disassemble
 
-__all__ = ["callers", "event_record", "frame_record", "frame_records", "instruction_text"]
+__all__ = ["callers", "event_record", "frame_record", "error_text", "instruction_text", "stack_records"]
 
 
 def callers(frame: Frame | None) -> Iterator[Frame]:
@@ -51,9 +52,16 @@ def frame_record(frame: Frame, depth: int = 0) -> FrameRecord:
     )
 
 
-def frame_records(frames: Iterable[Frame], most: int | None = None) -> list[FrameRecord]:
-    """Frames, innermost first; the first *most* of them."""
-    return [frame_record(frame, depth) for depth, frame in enumerate(islice(frames, most))]
+MOST_INNER, MOST_OUTER = 40, 10
+"""Frames that are shown of a stack with more: a runaway recursion has a hundred thousand."""
+
+
+def stack_records(frame: Frame | None) -> list[FrameRecord]:
+    """A frame and its callers, innermost first; in the middle of a very deep stack, a gap."""
+    frames = enumerate(callers(frame))
+    inner = [frame_record(each, depth) for depth, each in islice(frames, MOST_INNER)]
+    outer = deque(frames, maxlen=MOST_OUTER)
+    return inner + [frame_record(each, depth) for depth, each in outer]
 
 
 def _value(type: str, value: object) -> Value:
@@ -84,7 +92,7 @@ def event_record(event: events.Event) -> EventRecord:
             kind, detail = "exception", str(event.tag)
         case events.HostcallError():
             kind, detail = "host error", event.host_function
-            note = _error_text(event.error)
+            note = error_text(event.error)
             facts |= {"host_function": event.host_function, "error": note, "live": event.live}
     location = event.location
     if location is None:
@@ -98,14 +106,14 @@ def _finished(event: events.Finished) -> EventRecord:
         detail = f"with exit code {event.exit_code}"
         return EventRecord("finished", detail, facts={"exit_code": event.exit_code})
     if event.error is not None:
-        text = _error_text(event.error)
+        text = error_text(event.error)
         return EventRecord("finished", "with an error", note=text, facts={"error": text})
     result = event.result
     shown = result if isinstance(result, int | float | str | None) else repr(result)
     return EventRecord("finished", "" if result is None else f"with {shown}", facts={"result": shown})
 
 
-def _error_text(error: BaseException | None) -> str:
+def error_text(error: BaseException | None) -> str:
     if isinstance(error, wasmtime.Trap):
         return error.message.removeprefix("wasm trap: ")
     return f"{type(error).__name__}: {error}"

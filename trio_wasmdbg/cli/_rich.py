@@ -13,7 +13,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from trio_wasmdbg.cli._plain import event_line
+from trio_wasmdbg.cli._plain import event_line, gap
 from trio_wasmdbg.cli._records import EventRecord, FrameRecord
 from trio_wasmdbg.cli._values import clean, format_offset, format_value
 
@@ -64,7 +64,11 @@ def backtrace_table(frames: list[FrameRecord]) -> Table:
     table.add_column("instruction", style="green", overflow="fold")
     table.add_column("locals", overflow="fold")
     table.add_column("operand stack", overflow="fold")
+    before = None
     for frame in frames:
+        if left_out := gap(before, frame):
+            table.add_row("…", f"{left_out} frames left out", style="dim")
+        before = frame
         locals_ = Text()
         for local in frame.locals:
             name = str(local.index) if local.name is None else f"{local.index} {clean(local.name)}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trio_wasmdbg import Frame, events
-from trio_wasmdbg.cli._recording import callers, event_record, frame_record, frame_records
+from trio_wasmdbg.cli._recording import event_record, frame_record, stack_records
 
 if TYPE_CHECKING:
     from trio_wasmdbg.cli._printing import Printer
@@ -34,7 +34,7 @@ class Show:
 
     def backtrace(self, frame: Frame) -> None:
         """A frame and all its callers."""
-        self._printer.backtrace(frame_records(callers(frame)))
+        self._printer.backtrace(stack_records(frame))
 
     def table(self, columns: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
         """A few facts, aligned."""
