@@ -138,11 +138,11 @@ class Calls:
             verdict = self._decider.decide(
                 kind, instance.module, instance_id, fp, function, resume_point, look
             )
-            if kind == Kind.SITE:
-                # The slow twin begins with the check that has just been decided.
-                self._decider.skip = (instance_id, fp, resume_point)
         goes_on = verdict is None and not core.arming.stopping
         if goes_on and (kind != Kind.SITE or instance.has_slow_twin(function)):
+            if kind == Kind.SITE and answer == 0:
+                # The slow twin begins with the check that has just been decided.
+                core.arming.skip(instance, function, fp, resume_point)
             return answer
         self._request = HookStop(instance_id, kind, fp, function, resume_point, verdict, answer)
         return None
@@ -156,8 +156,8 @@ class Calls:
             target.carry_out()
             self._core.edits.unwinding = None
             self._decider.unwinding = False
-            self._decider.skip = (instance.id, fp, last)
             self._core.arming.rearm()
+            self._core.arming.skip(instance, function, fp, last)
         return 0 if resume_point == last and fp != target.fp else last + 1
 
     def on_host_call(self, function: HostFunction, pending: capi.Pending) -> None:
@@ -304,9 +304,12 @@ class Calls:
             # Cancelled here: no slow twin, and the guest is deleted.
             await instance.make_slow_twin(stop.function)
             core.arming.rearm()
-        if redirect is not None:
-            # The slow twin asks again at the place that the holder has sent it to.
-            self._decider.skip = (stop.instance, stop.fp, redirect)
+        if stop.answer and core.edits.unwinding is None:
+            # It asks again at the place that it is sent to.
+            core.arming.skip(instance, stop.function, stop.fp, stop.answer - 1)
+        elif stop.kind == Kind.SITE:
+            # It begins with the check at which we are.
+            core.arming.skip(instance, stop.function, stop.fp, stop.resume_point)
         instance.hook.resume(stop.answer)
         return redirect is None and self._is_short(stop, instance)
 

@@ -265,6 +265,10 @@ class GuestInstance(metaclass=NoPublicConstructor):
             self._set_stop(self._module.plan(function), k, 1)
         self._armed_functions, self._armed_stops = functions, stops
 
+    def is_stop_armed(self, function: int, k: int) -> bool:
+        """Whether the slow twin would ask before it executes instruction *k*."""
+        return self.debug_memory.u8(self._module.plan(function).stop_base + k) != 0
+
     def _fill_sites(self, plan: FunctionPlan, value: int) -> None:
         sites = plan.site_addresses
         self.debug_memory.fill(sites.start, len(sites), value)

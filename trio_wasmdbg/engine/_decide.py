@@ -101,9 +101,11 @@ class Decider:
 
         :param look: makes the frame, for conditions and messages.
         """
-        if kind == Kind.STOP and self.skip == (instance, fp, k):
-            self.skip = None
-            return None
+        if kind == Kind.STOP:
+            # Whatever stops first, the place to be skipped has been passed.
+            skip, self.skip = self.skip, None
+            if skip == (instance, fp, k):
+                return None
         if self.ignoring:
             return None
         if kind == Kind.TRAP:
