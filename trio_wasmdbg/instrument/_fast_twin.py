@@ -362,7 +362,7 @@ class FastTwinBuilder:
         self._check(0, ENTRY, self._leave([], 0))
         if self._facts[WHOLE].tries:
             # What catches an exception puts the stack pointer back to this frame, so it must be there.
-            self._out += self._activation()
+            self._out += self._activation() + self._access.store_i32(RESUME_OFFSET, emit.i32_const(0))
             self._now.active = ACTIVE
             self._note_activity(0)
         self._out += b"\x02" + self._additions.block_type(self._type.results)
@@ -551,7 +551,21 @@ class FastTwinBuilder:
         # The callee may have been paused for long, and did not come back to the site after the call.
         operands = self._peek(control.results, control.height)
         resume_point = k if last else k + 1
-        self._check(resume_point, CATCH, self._leave(operands, resume_point))
+        access, frame = self._access, self._frame
+        parts = [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
+        if self._now.dirty or self._now.zero:
+            # What the host has edited during the call that threw is true only in the frame.
+            parts += [
+                access.load_i32(RESUME_OFFSET),
+                emit.i32_const(0),
+                b"\x4e",  # i32.ge_s: MATERIALISED is the sign bit
+                emit.IF_EMPTY,
+                self._store_mask(self._now.dirty),
+                self._store_zeros(self._now.zero),
+                emit.END,
+            ]
+        parts.append(self._exit(resume_point))
+        self._check(resume_point, CATCH, b"".join(parts))
 
     # ── the whole ──────────────────────────────────────────────────────────────────────────────
 
@@ -617,6 +631,10 @@ class FastTwinBuilder:
                     self._activate(instruction)
                 self._note_activity(k)
                 if self._tries:
+                    self._copy_to(instruction.offset)
+                    self._out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
+                    self._out += self._store_mask(self._now.dirty)
+                    self._now.dirty = 0
                     self._tries[-1].throw(self._now)
             else:
                 raise self._unsupported(instruction)

@@ -54,12 +54,21 @@ class Label:
     :ivar stored: how many operands are stored at its end, whatever happens inside.
     :ivar at_end: state merged from the branches to its end; None if there was none.
     :ivar at_else: state at the beginning of an ``if``'s other arm, until that has begun.
+    :ivar settable: mask of the non-nullable locals that had no value yet where it was entered; they have
+        none again at its end (spec, "Validation, Instructions, Instruction Sequences").
+    :ivar catches: an exception may lead to its end (for a loop, to its header).
+    :ivar targets: of a ``try_table``: where its clauses lead; None for other constructs.
+    :ivar at_throw: of a ``try_table``: state merged from all places inside that may throw.
     """
 
     loop: bool
     stored: int
     at_end: Flowing | None = None
     at_else: Flowing | None = None
+    settable: int = 0
+    catches: bool = False
+    targets: tuple[Label, ...] | None = None
+    at_throw: Flowing | None = None
 
     def branch(self, state: Flowing) -> None:
         """A branch comes here with this state (a loop's header expects the worst anyway)."""
@@ -69,3 +78,10 @@ class Label:
             self.at_end = state.copy()
         else:
             self.at_end.join(state)
+
+    def throw(self, state: Flowing) -> None:
+        """Something inside this ``try_table`` may throw in this state."""
+        if self.at_throw is None:
+            self.at_throw = state.copy()
+        else:
+            self.at_throw.join(state)

@@ -1,6 +1,6 @@
 """What a companion module imports from its main instance, in which order.
 
-Memories and tables are imported all and in order, so that instructions keep their immediates; of
+Memories, tables and tags are imported all and in order, so that instructions keep their immediates; of
 functions and globals only those that the slow twins need.
 """
 
@@ -21,6 +21,7 @@ from ..wasm import (
     global_type,
     memory_type,
     name,
+    ref_type,
     table_type,
     uleb,
     vector,
@@ -39,6 +40,10 @@ def helper_type(additions: Additions, name: str, first: int, second: int) -> Fun
     if name.endswith(".drop"):
         return FuncType((), ())
     module = additions.module
+    if name.startswith("array.new"):
+        return FuncType((I32, I32), (ref_type(False, first),))
+    if name.startswith("array.init"):
+        return FuncType((ref_type(True, first), I32, I32, I32), ())
     where = module.memories[second].type if name == "memory.init" else module.tables[second].type
     return FuncType((where.address_type, I32, I32), ())
 
@@ -55,6 +60,7 @@ class CompanionImports:
     _functions: dict[int, int] = field(factory=dict)
     _helpers: dict[int, int] = field(factory=dict)
     _globals: dict[int, int] = field(factory=dict)
+    _tags: bool = False
 
     def __attrs_post_init__(self) -> None:
         main = self.owner.additions
@@ -92,7 +98,9 @@ class CompanionImports:
             kind = op.imm
             if kind is Imm.NONE or not typed.reachable[k]:
                 continue
-            if kind is Imm.FUNCTION:
+            if kind is Imm.TAG or kind is Imm.TRY_TABLE:
+                self._tags = True
+            elif kind is Imm.FUNCTION:
                 if op.name == "ref.func":
                     self._need_helper("ref.func", imm)
                 else:
@@ -141,6 +149,9 @@ class CompanionImports:
         number_type = global_type(GlobalType(I32, True))
         add(names.sp, ExternKind.GLOBAL, number_type)
         add(names.instance, ExternKind.GLOBAL, number_type)
+        if self._tags:
+            for tag in module.tags:
+                add(names.tag(tag.index), ExternKind.TAG, b"\x00" + uleb(tag.type.type_index))
         for index in self._globals:
             add(names.global_(index), ExternKind.GLOBAL, global_type(module.globals[index].type))
         return vector(entries)

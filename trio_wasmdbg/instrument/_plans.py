@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SITE_KINDS", "FunctionPlan", "Instrumented", "Site", "no_tick"]
 
-SITE_KINDS: Final = ("entry", "loop", "after_call")
+SITE_KINDS: Final = ("entry", "loop", "after_call", "catch")
 
 KEPT: Final = 64
 """Typed bodies kept by a module (they are large)."""
@@ -43,7 +43,7 @@ class Site(NamedTuple):
     :ivar id: its number in the module.
     :ivar address: of its byte in the debug memory; a value other than 0 arms it.
     :ivar resume_point: where the slow twin goes on.
-    :ivar kind: ``"entry"``, ``"loop"`` or ``"after_call"``.
+    :ivar kind: ``"entry"``, ``"loop"``, ``"after_call"``, or ``"catch"`` where a caught exception leads.
     """
 
     id: int

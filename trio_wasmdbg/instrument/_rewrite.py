@@ -146,6 +146,8 @@ class _Rewriter:
                 )
                 if len(called.results) > 1:
                     types.update((id(type), type) for type in called.results)
+        for control in typed.controls.values():
+            types.update((id(type), type) for type in control.params + control.results)
         wide = False
         for type in types.values():
             if type.is_ref:
@@ -192,7 +194,7 @@ class _Rewriter:
         type = helper_type(self._additions, *key)
         code = b"".join([emit.local_get(i) for i in range(len(type.params))]) + BY_NAME[instruction].encoding
         code += uleb(first)
-        if instruction.endswith(".init"):
+        if instruction.endswith(".init") or instruction.startswith("array."):
             code += uleb(second)
         return type, emit.local_groups([]) + code + emit.END
 

@@ -12,17 +12,29 @@ Every function made here has the type ``(frame pointer, resume point) -> results
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import define
 
-from ..errors import UnsupportedInstructionError
-from ..wasm import I32, ControlFrame, Flow, Instruction, Module, Operand, ValType, sleb32
+from ..wasm import (
+    I32,
+    Catch,
+    ControlFrame,
+    Flow,
+    Instruction,
+    Module,
+    Operand,
+    ValType,
+    sleb32,
+    sleb33,
+    uleb,
+)
 from . import _emit as emit
-from ._additions import FrameAccess
+from ._additions import INSTANCE, SP, FrameAccess
 from ._fast_twin import HELPED
 from ._frames import RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
+from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
 from ._survey import DIVISIONS, division_can_trap
 
@@ -32,6 +44,13 @@ CHUNK: Final = 300
 """Instructions in a chunk."""
 
 _FP, _RP, _SCRATCH = 0, 1, 2
+
+
+class _Clause(NamedTuple):
+    """A clause of a ``try_table``, with the construct that it leads to."""
+
+    catch: Catch
+    scope: ControlFrame
 
 
 @define
@@ -95,6 +114,7 @@ class SlowTwinBuilder:
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
         self._place = _Place(0, {})
+        self._clauses: dict[int, tuple[_Clause, ...]] = {}
 
     @property
     def chunks(self) -> int:
@@ -351,7 +371,7 @@ class SlowTwinBuilder:
         height = stack.height + 1 if stack is not None else 0
         if flow is Flow.NEXT:
             return self._plain(k, instruction, stack, height)
-        if flow is Flow.BLOCK or flow is Flow.LOOP:
+        if flow is Flow.BLOCK or flow is Flow.LOOP or flow is Flow.TRY_TABLE:
             return b""
         if flow is Flow.END:
             return self._return() if k == self._count - 1 else b""
@@ -365,7 +385,9 @@ class SlowTwinBuilder:
         if flow is Flow.BRANCH:
             scope = self._scope(k, instruction.imm)
             return self._moves(scope, height) + self._goto(self._target(scope))
-        if flow is Flow.BRANCH_IF and instruction.op.code == 0x0D:
+        if flow is Flow.BRANCH_IF and instruction.op.code != 0x0D:
+            return self._branch_on_reference(k, instruction, stack, height)
+        if flow is Flow.BRANCH_IF:
             scope = self._scope(k, instruction.imm)
             condition = self._access.load(I32, self._frame.operand(height - 1))
             return condition + self._goto_if(self._target(scope), self._moves(scope, height - 1))
@@ -380,13 +402,8 @@ class SlowTwinBuilder:
             return b"".join([self._trap_hook(k, 0), emit.UNREACHABLE])
         if flow is Flow.CALL or flow is Flow.TAIL_CALL:
             return self._call(k, instruction, stack, height)
-        function = self._typed.function
-        raise UnsupportedInstructionError(
-            f"{instruction.op.name} can't be made debuggable yet",
-            offset=instruction.offset,
-            function=function.index,
-            function_name=self._module.function_name(function.index),
-        )
+        assert flow is Flow.THROW
+        return self._throw(k, instruction, stack, height)
 
     def _trap_hook(self, k: int, inside: int) -> bytes:
         self._place.inside = inside - 1  # _hook counts on one block around
@@ -416,7 +433,122 @@ class SlowTwinBuilder:
         store = self._store_resume_point(k)
         if instruction.op.flow is Flow.TAIL_CALL:
             return b"".join([store, *loads, self._access.pop(self._frame.size, self._plan.escapable), execute])
-        return store + self._execute(execute, loads, type.results, height - count)
+        return store + self._guarded(k, execute, loads, type.results, height - count)
+
+    def _throw(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
+        raw = self._module.data[instruction.offset : instruction.end]
+        count = 1  # throw_ref
+        if instruction.op.pop_count < 0:
+            count = len(self._module.tags[instruction.imm].type.type.params)
+        loads = self._operands(stack, count)
+        return self._store_resume_point(k) + self._guarded(k, raw, loads, (), height - count, returns=False)
+
+    def _branch_on_reference(
+        self, k: int, instruction: Instruction, stack: Operand | None, height: int
+    ) -> bytes:
+        """``br_on_null`` and its kin.  The reference keeps its slot, whatever it is found to be."""
+        name, imm = instruction.op.name, instruction.imm
+        scope = self._scope(k, imm if isinstance(imm, int) else imm.label)
+        assert stack is not None
+        load = self._access.load(stack.type, self._frame.operand(height - 1))
+        if name == "br_on_null":
+            test, taken = b"\xd1", height - 1
+        elif name == "br_on_non_null":
+            test, taken = b"\xd1" + emit.I32_EQZ, height
+        else:
+            # ref.test with the target's type
+            test = (b"\xfb\x15" if imm.target.nullable else b"\xfb\x14") + sleb33(imm.target.heap)
+            taken = height
+            if name == "br_on_cast_fail":
+                test += emit.I32_EQZ
+        return load + test + self._goto_if(self._target(scope), self._moves(scope, taken))
+
+    # ── exceptions ─────────────────────────────────────────────────────────────────────────────
+
+    def _catching(self, k: int) -> tuple[_Clause, ...]:
+        """The clauses that an exception thrown by instruction *k* meets, in order."""
+        path = []
+        scope: ControlFrame | None = self._typed.scopes[k]
+        while scope is not None and id(scope) not in self._clauses:
+            path.append(scope)
+            scope = scope.parent
+        found = self._clauses[id(scope)] if scope is not None else ()
+        for scope in reversed(path):
+            if scope.kind == "try_table":
+                own = []
+                outside = scope.parent
+                assert outside is not None
+                for catch in self._typed.instructions[scope.start].imm.catches:
+                    target = outside
+                    for _ in range(catch.label):
+                        assert target.parent is not None
+                        target = target.parent
+                    own.append(_Clause(catch, target))
+                found = _first_matches([*own, *found])
+            self._clauses[id(scope)] = found
+        return found
+
+    def _guarded(
+        self,
+        k: int,
+        code: bytes,
+        loads: list[bytes],
+        results: tuple[ValType, ...],
+        height: int,
+        *,
+        returns: bool = True,
+    ) -> bytes:
+        """Executes an instruction that may throw inside a ``try_table`` of its own.
+
+        The structure of the original's is gone; so each such instruction is surrounded by all the clauses
+        that are in force there.  Each leads to a block's end, where the caught values go to the frame::
+
+            block $done
+              block (result …)          ;; one for each clause, the last one's outermost
+                try_table (result …) (catch …) …
+                  the instruction
+                end
+                br $done
+              end
+              what the clause is for; go on where it leads
+            end
+        """
+        clauses = self._catching(k)
+        if not clauses:
+            executed = self._execute(code, loads, results, height)
+            return executed if returns else executed + emit.UNREACHABLE
+        additions, place = self._imports.additions, self._place
+        out = [emit.BLOCK_EMPTY]
+        out += [b"\x02" + additions.block_type(clause.scope.label_types) for clause in reversed(clauses)]
+        parts = [b"\x1f", additions.block_type(results), uleb(len(clauses))]
+        for depth, (catch, _) in enumerate(clauses):
+            parts += [bytes((catch.kind,)), b"" if catch.tag is None else uleb(catch.tag), uleb(depth)]
+        parts += [*loads, code, emit.END]
+        out.append(self._execute(b"".join(parts), [], results, height))
+        out.append(emit.br(len(clauses)) if returns else emit.UNREACHABLE)
+        inside = place.inside
+        for number, (_, scope) in enumerate(clauses):
+            place.inside = inside + len(clauses) - number
+            out += [emit.END, self._caught(scope)]
+        place.inside = inside
+        out.append(emit.END)
+        return b"".join(out)
+
+    def _caught(self, scope: ControlFrame) -> bytes:
+        """Pops the caught values to where *scope*'s label has them, and goes there."""
+        access, frame = self._access, self._frame
+        types = scope.label_types
+        scratch = self._scratch(types)
+        out = [emit.local_set(local) for local in reversed(scratch)]
+        out += [
+            access.store_local(type, frame.operand(scope.height + i), local)
+            for i, (type, local) in enumerate(zip(types, scratch, strict=True))
+        ]
+        # The frames of the functions that were unwound are gone.
+        out += [access.fp, emit.global_set(SP), emit.i32_const(0)]
+        out += [self._imports.additions.memory_access(0x28, INSTANCE_ID, 2), emit.global_set(INSTANCE)]
+        out.append(self._goto(self._target(scope)))
+        return b"".join(out)
 
     def _plain(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
         op, imm = instruction.op, instruction.imm
@@ -468,6 +600,21 @@ class SlowTwinBuilder:
                 parts += [b, b"\x42\x7f\x51", a, minimum, b"\x51\x71\x72"]
         parts += [emit.IF_EMPTY, self._trap_hook(k, 1), emit.END]
         return b"".join(parts)
+
+
+def _first_matches(clauses: list[_Clause]) -> tuple[_Clause, ...]:
+    """Without the clauses that come too late, because an earlier one catches the same."""
+    kept: list[_Clause] = []
+    tags: set[int] = set()
+    for clause in clauses:
+        tag = clause.catch.tag
+        if tag is None:
+            kept.append(clause)
+            break
+        if tag not in tags:
+            tags.add(tag)
+            kept.append(clause)
+    return tuple(kept)
 
 
 def _top_types(stack: Operand | None, count: int) -> tuple[ValType, ...]:

@@ -25,6 +25,8 @@ class Facts(NamedTuple):
     :ivar traps: an instruction is inside that may trap in the fast twin.
     :ivar endless: for a loop: it can go round without coming by a call, after which there is a check site;
         so it needs one of its own.
+    :ivar catches: an exception that is caught leads to its label.
+    :ivar tries: known of the whole function only: an exception is caught somewhere.
     """
 
     assigned: int
@@ -32,6 +34,8 @@ class Facts(NamedTuple):
     leaves: bool
     traps: bool
     endless: bool
+    catches: bool = False
+    tries: bool = False
 
 
 DIVISIONS: Final = {
@@ -73,6 +77,7 @@ class _Scope:
     at_end: int = _UNBRANCHED
     at_else: int = _UNBRANCHED
     endless: bool = False
+    catches: bool = False
 
 
 def survey(typed: TypedBody) -> dict[int, Facts]:
@@ -82,6 +87,7 @@ def survey(typed: TypedBody) -> dict[int, Facts]:
     assigned, calls, leaves, traps = 0, False, False, False
     # Of the open loops, the outermost `passed` ones have certainly come by a call since their header.
     loops, passed = 0, 0
+    caught = False
     open_ = [_Scope(WHOLE, False, 0, Facts(0, False, False, False, False))]
     next_flow = Flow.NEXT
     for k, instruction in enumerate(instructions):
@@ -99,13 +105,18 @@ def survey(typed: TypedBody) -> dict[int, Facts]:
         elif flow in (Flow.BLOCK, Flow.LOOP, Flow.IF, Flow.TRY_TABLE):
             loop = flow is Flow.LOOP
             loops += loop
+            if flow is Flow.TRY_TABLE and reachable[k]:
+                for catch in instruction.imm.catches:
+                    # labels count from outside of the try_table
+                    open_[-1 - catch.label].catches = caught = True
             open_.append(_Scope(k, loop, loops, Facts(assigned, calls, leaves, traps, False)))
             if flow is Flow.IF:
                 open_[-1].at_else = passed
             assigned, calls, leaves, traps = 0, False, loop, False
         elif flow is Flow.END:
             scope = open_.pop()
-            facts[scope.opened] = Facts(assigned, calls, leaves, traps, scope.endless)
+            leaves = leaves or scope.catches
+            facts[scope.opened] = Facts(assigned, calls, leaves, traps, scope.endless, scope.catches)
             around = scope.outer
             assigned |= around.assigned
             calls |= around.calls
@@ -125,6 +136,8 @@ def survey(typed: TypedBody) -> dict[int, Facts]:
                 passed = loops
             elif flow is Flow.UNREACHABLE:
                 leaves = True
+            elif flow is Flow.THROW:
+                traps = True
             elif flow in (Flow.BRANCH, Flow.BRANCH_IF, Flow.BRANCH_TABLE):
                 for depth in branch_depths(instruction):
                     scope = open_[-1 - depth]
@@ -132,6 +145,8 @@ def survey(typed: TypedBody) -> dict[int, Facts]:
                         scope.at_end = min(scope.at_end, passed)
                     elif passed < scope.loops:
                         scope.endless = True
+    if caught:
+        facts[WHOLE] = facts[WHOLE]._replace(tries=True)
     return facts
 
 
