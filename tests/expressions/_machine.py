@@ -57,7 +57,7 @@ from trio_wasmdbg.wasm import (
     vector,
 )
 
-__all__ = ["SCOPE", "State", "Unmet", "compiled", "host", "module_of", "typed"]
+__all__ = ["SCOPE", "State", "Unmet", "compiled", "host", "i", "module_of", "typed", "words"]
 
 SCOPE = Scope(
     locals=(I32, I64, F32, F64, I32, V128, EXTERNREF, I64),
@@ -107,7 +107,7 @@ class State:
 
     def read(self, memory: int, address: int, size: int) -> bytes:
         data = GUEST if memory < 2 else bytes(65536 * self.pages)
-        assert 0 <= address and address + size <= len(data), "the reader is asked for bytes that exist only"
+        assert 0 <= address <= len(data) - size, "the reader is asked for bytes that exist only"
         return data[address : address + size]
 
 
@@ -129,6 +129,11 @@ def host(expression: TypedExpression, state: State) -> Number | Unmet:
 
 _FORMATS = {I32: "<i", I64: "<q", F32: "<f", F64: "<d"}
 _UNSIGNED = {"<i": "<I", "<q": "<Q"}
+
+
+def words(text: str) -> list[str]:
+    """Pieces of text, separated by blanks."""
+    return text.split()
 
 
 def i(name: str, imm: Any = None) -> bytes:
@@ -162,7 +167,7 @@ def _bodies(expression: TypedExpression) -> list[bytes]:
 
 
 def module_of(expression: TypedExpression) -> bytes:
-    """A module that exports ``value0 condition0`` (from the frame) and ``value1 condition1`` (from locals)."""
+    """A module with ``value0`` and ``condition0``, which read the frame, and ``…1``, which read locals."""
     numbers = [type for type in SCOPE.locals if type in _FORMATS]
     types = [FuncType((I32,), (I32,)), FuncType((*numbers, *SCOPE.operands), (I32,))]
     memories = [*SCOPE.memories, MemoryType(Limits(1))]
@@ -200,7 +205,7 @@ def compiled(expression: TypedExpression, state: State) -> Number | Unmet:
     """What compiled code makes of it, all four ways, which must agree."""
     store = wasmtime.Store(engine())
     instance = wasmtime.Instance(store, wasmtime.Module(engine(), module_of(expression)), [])
-    exports = instance.exports(store)
+    exports: Any = instance.exports(store)
     memories = [exports[f"m{n}"] for n in range(DEBUG + 1)]
     for memory in memories[:2]:
         memory.write(store, GUEST)
@@ -220,7 +225,9 @@ def compiled(expression: TypedExpression, state: State) -> Number | Unmet:
     width = struct.calcsize(result_format)
     numbers = [state.locals[index] for index in sorted(state.locals)]
     outcomes: list[tuple[bytes | None, int]] = []
-    for kind, arguments in enumerate([[FRAME], [*numbers, *state.operands]]):
+    arguments: list[Number]
+    for kind in (0, 1):
+        arguments = [*numbers, *state.operands] if kind else [FRAME]
         debug.write(store, bytes(width), 8)
         status = exports[f"value{kind}"](store, *arguments)
         found = bytes(debug.read(store, 8, 8 + width))

@@ -7,7 +7,7 @@ import struct
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from tests.expressions._machine import SCOPE, State, Unmet, compiled, host, typed
+from tests.expressions._machine import SCOPE, State, Unmet, compiled, host, typed, words
 from trio_wasmdbg.errors import ExpressionError
 from trio_wasmdbg.wasm import F32, F64, I32, I64, ValType
 
@@ -55,9 +55,9 @@ READS = st.sampled_from(
 def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     whole = st.builds("({})({})".format, INTEGER_CASTS, inner)
     return st.one_of(
-        st.builds("({} {} {})".format, inner, st.sampled_from("+ - * / < <= > >= == !=".split()), inner),
-        st.builds("({} {} {})".format, whole, st.sampled_from("+ - * / % & | ^ << >>".split()), whole),
-        st.builds("({} {} {})".format, whole, st.sampled_from("/ % << >>".split()), NAMES),
+        st.builds("({} {} {})".format, inner, st.sampled_from(words("+ - * / < <= > >= == !=")), inner),
+        st.builds("({} {} {})".format, whole, st.sampled_from(words("+ - * / % & | ^ << >>")), whole),
+        st.builds("({} {} {})".format, whole, st.sampled_from(words("/ % << >>")), NAMES),
         st.builds("({} {} {})".format, inner, st.sampled_from(["&&", "||"]), inner),
         st.builds("({} ? {} : {})".format, inner, inner, inner),
         st.builds("({}) {}".format, CASTS, inner),

@@ -33,6 +33,7 @@ MAX_STRING: Final = 200
 """Bytes of a guest's string that ``:s`` shows at most."""
 
 _FORMAT = re.compile(r"(#?)(0?)([0-9]{0,2})(?:\.([0-9]{1,2}))?([dxXobcsfeg]?)", re.ASCII)
+_BRACE = re.compile(r"\{\{|\}\}|[{}]")
 _FLOATS: Final = frozenset("feg")
 _KINDS: Final = "d x X o b c s f e g"
 
@@ -91,9 +92,7 @@ def parse_template(text: str) -> Template:
     parts: list[str | Hole] = []
     plain: list[str] = []
     at = 0
-    for match in re.finditer(r"\{\{|\}\}|\{|\}", text):
-        if match.start() < at:
-            continue  # inside the hole before
+    while match := _BRACE.search(text, at):
         plain.append(text[at : match.start()])
         at = match.end()
         if match.group() == "}":
@@ -116,7 +115,7 @@ def _hole(text: str, opening: int) -> tuple[Hole, int]:
         if token.kind == "end":
             break
         depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.text, 0)
-        if depth > 0 or token.text not in (":", "}"):
+        if token.text != "}" and (token.text != ":" or depth > 0):
             continue
         closing = text.find("}", token.at)
         if closing < 0:
