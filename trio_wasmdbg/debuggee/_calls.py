@@ -28,7 +28,7 @@ import wasmtime
 from attrs import define, field
 
 from .. import capi
-from ..engine import Kind, Reason, Verdict, events
+from ..engine import Kind, Reason, Verdict, events, walk_frames
 from ..errors import InternalError, UsageError
 from ._capacity import check_room
 from ._edits import EarlyReturn
@@ -311,7 +311,7 @@ class Calls:
             # It begins with the check at which we are.
             core.arming.skip(instance, stop.function, stop.fp, stop.resume_point)
         instance.hook.resume(stop.answer)
-        return redirect is None and self._is_short(stop, instance)
+        return redirect is None and self._is_short(call, stop, instance)
 
     async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:
         """Run the callbacks of the breakpoints; True if they have all said to go on."""
@@ -363,15 +363,38 @@ class Calls:
             raise GuestTrap(event.message, code, event.backtrace)
         return None
 
-    def _is_short(self, stop: HookStop, instance: GuestInstance) -> bool:
+    def _is_short(self, call: Call, stop: HookStop, instance: GuestInstance) -> bool:
         """Whether the next instruction leads straight to another check, without blocking."""
         if not self._decider.everything:
             return False
-        instruction = instance.module.plan(stop.function).typed().instructions[stop.resume_point]
-        if not is_call(instruction):
-            return instruction.op.name not in _MAY_BE_LONG
-        # A direct call of a function with a body reaches that function's entry site.
-        return instruction.op.name == "call" and instance.module.is_defined(instruction.imm)
+        plan = instance.module.plan(stop.function)
+        instruction = plan.typed().instructions[stop.resume_point]
+        name = instruction.op.name
+        if is_call(instruction):
+            # A direct call of a function with a body reaches that function's entry site.
+            return name == "call" and instance.module.is_defined(instruction.imm)
+        if name == "return" or name.startswith("br") or stop.resume_point == plan.instructions - 1:
+            return not plan.escapable or self._returns_to_a_check(call, stop)
+        return name not in _MAY_BE_LONG
+
+    def _returns_to_a_check(self, call: Call, stop: HookStop) -> bool:
+        """Whether the guest comes to a check, or to its end, straight after this function.
+
+        Code without checks may stand between it and the next shadow frame, if that is not in a direct
+        call of this very function.
+        """
+        raws = walk_frames(self._state, stop.instance, stop.fp, call.base_sp)
+        next(raws)
+        caller = next(raws, None)
+        if caller is None:
+            return not call.opaque
+        module = self._state.instance(caller.instance).module
+        instruction = module.plan(caller.function).typed().instructions[caller.resume_point]
+        return (
+            caller.instance == stop.instance
+            and instruction.op.name == "call"
+            and bool(instruction.imm == stop.function)
+        )
 
     def _event(self, stop: HookStop, verdict: Verdict) -> events.Event:
         location, frame = self._core.here()
