@@ -11,7 +11,7 @@ from ctypes import byref
 from typing import Any, TypeAlias
 
 import wasmtime
-from wasmtime import _bindings
+from wasmtime import _bindings, _ffi
 from wasmtime._extern import wrap_extern
 
 from trio_wasmdbg.capi import _library as lib
@@ -136,7 +136,25 @@ class RawLinker:
         """
         handle = StoreHandle.of(store)
         handle.check(item)
-        self._linker.define(handle.store, module, name, item)
+        if not isinstance(item, wasmtime.SharedMemory):
+            self._linker.define(handle.store, module, name, item)
+            return
+        # wasmtime-py's own way raises TypeError for these: it takes a pointer to the pointer.
+        raw = _bindings.wasmtime_extern_t()
+        raw.kind = _ffi.WASMTIME_EXTERN_SHAREDMEMORY
+        raw.of.sharedmemory = item.ptr()
+        module_text, name_text = module.encode(), name.encode()
+        error = _bindings.wasmtime_linker_define(
+            self.pointer,
+            handle.pointer,
+            ctypes.create_string_buffer(module_text),
+            len(module_text),
+            ctypes.create_string_buffer(name_text),
+            len(name_text),
+            byref(raw),
+        )
+        if bool(error):
+            raise wasmtime.WasmtimeError._from_ptr(error)
 
     def define_instance(self, store: Storelike, name: str, instance: RawInstance) -> None:
         """Define all exports of an instance, under a module name.

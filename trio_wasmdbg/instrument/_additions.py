@@ -12,6 +12,7 @@ from typing import Final
 from attrs import Factory, define, field
 
 from ..wasm import EXNREF, EXTERNREF, FUNCREF, I32, FuncType, Module, ValType, ref_type, sleb33
+from ..errors import MalformedModuleError
 from . import _emit as emit
 from ._frames import INSTANCE_OFFSET
 from ._layout import STACK_SIZE
@@ -115,6 +116,8 @@ class Additions:
         assert heap is not None
         if heap < 0:
             return _HEAP_NAMES.get(heap, "any")
+        if heap >= len(self.module.types):
+            raise MalformedModuleError(f"unknown type {heap} (the module has {len(self.module.types)})")
         return "func" if isinstance(self.module.types[heap], FuncType) else "any"
 
     def reference_table(self, type: ValType) -> int:
