@@ -14,6 +14,7 @@ from ._instances import GuestInstance
 from ._modules import GuestModule, Source, load_module
 from ._open import Body, open_debuggee, run_debuggee
 from ._stack import Activation
+from ._tracing import Called, CallTrace, Returned
 from ._traps import GuestTrap
 from ._view import StoreView
 
@@ -21,6 +22,8 @@ __all__ = [
     "UNAVAILABLE",
     "Activation",
     "Body",
+    "CallTrace",
+    "Called",
     "Debuggee",
     "Frame",
     "Guest",
@@ -28,6 +31,7 @@ __all__ = [
     "GuestModule",
     "GuestTrap",
     "Imports",
+    "Returned",
     "Source",
     "Statistics",
     "StoreView",

@@ -105,10 +105,12 @@ class Core:
         except BaseExceptionGroup as exc:
             # Cancellations are trio's, and go on; the rest is the body's.
             cancelled, rest = exc.split(trio.Cancelled)
-            if isinstance(rest, Exception):
-                finished = events.Finished(error=rest)
+            # A group of nothing but Exceptions is an ExceptionGroup, which mypy does not see.
+            error: BaseException | None = rest
+            if isinstance(error, Exception):
+                finished = events.Finished(error=error)
             else:
-                self._fatal = rest
+                self._fatal = error
             if cancelled is not None:
                 self._finished = finished
                 raise cancelled from None
@@ -119,7 +121,7 @@ class Core:
             # Calls that other tasks have left under way can't outlive the body.
             self.ending = True
             await self.calls.end_all()
-        if self._fatal is not None:
+        if finished is None:
             return
         self._finished = finished
         self.count("Finished")

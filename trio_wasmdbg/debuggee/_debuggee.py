@@ -19,6 +19,7 @@ from ..engine import Breakpoint, HitRule, Lifecycle, Signal, State, StepKind, Wh
 from ..errors import InternalError, UsageError, WrongStateError
 from ._expressions import check_expression, check_message
 from ._messages import Answer, Completed, Continue, Inject, PausedAt, Query, Response
+from ._tracing import Called, CallTrace, Returned, trace_calls
 from ._util import ConflictDetector, NoPublicConstructor
 from ._view import StoreView
 
@@ -403,6 +404,18 @@ class Debuggee(metaclass=NoPublicConstructor):
     @log_sink.setter
     def log_sink(self, sink: Callable[[str, Breakpoint], None] | None) -> None:
         self._core.evaluation.sink = sink
+
+    def trace_calls(
+        self, functions: str | re.Pattern[str], sink: Callable[[Called | Returned], None]
+    ) -> CallTrace:
+        """Tell *sink* of every entry to and return from the functions in whose name a pattern is found.
+
+        The guest does not pause.  *sink* is called in the trio thread, in order, soon after.  Tracing a
+        function makes it run in its slow twin.
+
+        :returns: the trace; it ends with its ``stop()`` or ``with`` block.
+        """
+        return trace_calls(self._core, re.compile(functions), sink)
 
     @property
     def stop_on_host_calls(self) -> re.Pattern[str] | None:

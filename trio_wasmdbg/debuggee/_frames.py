@@ -111,6 +111,19 @@ class Frame(metaclass=NoPublicConstructor):
         return self._typed().instructions[self._resume_point]
 
     @property
+    def function_type(self) -> FuncType:
+        kind: FuncType = self._instance.module.original.functions[self._raw.function].type
+        return kind
+
+    @property
+    def depth(self) -> int:
+        """How many frames are below this one, in its activation."""
+        depth, frame = 0, self.parent
+        while frame is not None:
+            depth, frame = depth + 1, frame.parent
+        return depth
+
+    @property
     def exact(self) -> bool:
         """Whether locals and operands can be read.
 
@@ -395,7 +408,8 @@ def callee_type(module: Module, instruction: Instruction) -> FuncType:
     """The type of what a call instruction calls."""
     name, immediate = instruction.op.name, instruction.imm
     if name in ("call", "return_call"):
-        return module.functions[immediate].type
+        kind: FuncType = module.functions[immediate].type
+        return kind
     indirect = name in ("call_indirect", "return_call_indirect")
     called: FuncType = module.func_type(immediate.type_index if indirect else immediate)
     return called

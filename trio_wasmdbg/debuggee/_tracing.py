@@ -1,0 +1,101 @@
+"""Call traces: entries and exits of functions, with arguments and results, without pausing.
+
+Built on breakpoints whose condition notes what it sees and never holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+from attrs import define, frozen
+
+from ..engine import Breakpoint, Where
+from ._frames import Frame
+from ._util import NoPublicConstructor
+
+if TYPE_CHECKING:
+    from ._core import Core
+
+__all__ = ["CallTrace", "Called", "Returned", "trace_calls"]
+
+
+@frozen
+class Called:
+    """A function was entered."""
+
+    depth: int
+    """How many frames are on the shadow stack below it, in its activation."""
+    function_index: int
+    function: str
+    arguments: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{'  ' * self.depth}{self.function}({', '.join(map(repr, self.arguments))})"
+
+
+@frozen
+class Returned:
+    """A function returned.  One that is left by a trap, or by a tail call, does not."""
+
+    depth: int
+    function_index: int
+    function: str
+    results: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"{'  ' * self.depth}{self.function} -> ({', '.join(map(repr, self.results))})"
+
+
+@final
+@define(eq=False)
+class CallTrace(metaclass=NoPublicConstructor):
+    """A trace under way; end it with :meth:`stop` or by leaving a ``with`` block."""
+
+    _core: Core
+    _breakpoints: tuple[Breakpoint, ...]
+
+    def stop(self) -> None:
+        """Trace no more; idempotent."""
+        for breakpoint in self._breakpoints:
+            self._core.arming.decider.breakpoints.remove(breakpoint)
+
+    def __enter__(self) -> CallTrace:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+
+def trace_calls(
+    core: Core, pattern: re.Pattern[str], sink: Callable[[Called | Returned], None]
+) -> CallTrace:
+    """See :meth:`Debuggee.trace_calls`."""
+
+    def deliver(record: Called | Returned) -> bool:
+        try:
+            # In the trio thread and off the fiber, in order.
+            core.token.run_sync_soon(sink, record)
+        except trio.RunFinishedError:
+            pass  # nobody is left to read it
+        return False
+
+    def entered(frame: Frame) -> bool:
+        arguments = frame.locals[: len(frame.function_type.params)]
+        return deliver(Called(frame.depth, frame.function_index, frame.function_name, arguments))
+
+    def left(frame: Frame) -> bool:
+        return deliver(
+            Returned(frame.depth, frame.function_index, frame.function_name, frame.operand_stack)
+        )
+
+    table = core.arming.decider.breakpoints
+    return CallTrace._create(
+        core,
+        (
+            table.add(Where(pattern), condition=entered),
+            table.add(Where(pattern, at_end=True), condition=left),
+        ),
+    )
