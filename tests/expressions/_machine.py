@@ -68,10 +68,13 @@ SCOPE = Scope(
     globals=(I32, F64, I64),
     global_names={0: "g", 1: "h", 2: "a"},
     memories=tuple(
-        MemoryType(limits) for limits in (Limits(1, 3), Limits(1, is64=True), Limits(0), Limits(0, is64=True))
+        MemoryType(limits)
+        for limits in (
+            Limits(1, 3), Limits(1, is64=True), Limits(0), Limits(0, is64=True), Limits(10, page_size_log2=0),
+        )
     ),
 )  # fmt: skip
-"""Local ``a`` hides global ``a``; local 9 is a name of nothing; memories 2 and 3 may be empty."""
+"""Local ``a`` hides global ``a``; local 9 names nothing; memories 2 and 3 may be empty, 4 has 10 bytes."""
 
 LAYOUT = FrameLayout.of(SCOPE.locals, len(SCOPE.operands), wide=True)
 FRAME = 256
@@ -103,10 +106,10 @@ class State:
         return self.globals[index]
 
     def memory_size(self, memory: int) -> int:
-        return 65536 * (1 if memory < 2 else self.pages)
+        return 10 if memory == 4 else 65536 * (1 if memory < 2 else self.pages)
 
     def read(self, memory: int, address: int, size: int) -> bytes:
-        data = GUEST if memory < 2 else bytes(65536 * self.pages)
+        data = GUEST if memory < 2 else bytes(self.memory_size(memory))
         assert 0 <= address <= len(data) - size, "the reader is asked for bytes that exist only"
         return data[address : address + size]
 
@@ -209,7 +212,7 @@ def compiled(expression: TypedExpression, state: State) -> Number | Unmet:
     memories = [exports[f"m{n}"] for n in range(DEBUG + 1)]
     for memory in memories[:2]:
         memory.write(store, GUEST)
-    for memory in memories[2:DEBUG]:
+    for memory in memories[2:4]:
         memory.grow(store, state.pages)
     for n, value in enumerate(state.globals):
         exports[f"g{n}"].set_value(store, value)

@@ -48,7 +48,7 @@ INTEGER_CASTS = st.sampled_from(["i32", "u32", "i64", "u64", "i8", "u8", "i16", 
 CASTS = st.one_of(INTEGER_CASTS, st.sampled_from(["f32", "f64"]))
 READS = st.sampled_from(
     [f"mem{kind}{memory}" for kind in ("8", "8u", "16", "16u", "32", "32u", "64", "64u", "f32", "f64")
-     for memory in ("", "@1", "@2", "@3")]
+     for memory in ("", "@1", "@2", "@3", "@4")]
 )  # fmt: skip
 
 

@@ -171,7 +171,7 @@ def test_syntax_error(text: str, column: int, message: str) -> None:
         ("stack[-4]", 1, "no operand -4: the operand stack holds 3 here"),
         ("vector", 1, "local 5 is of type v128: expressions work on numbers only"),
         ("!ref", 2, "local 6 is of type externref: expressions work on numbers only"),
-        ("mem8@4[0]", 1, "no memory 4: there are 4"),
+        ("mem8@5[0]", 1, "no memory 5: there are 5"),
         ("mem8[x]", 1, "an address is an integer, not an f32"),
         ("a + x % 2", 7, "'%' takes integers, not an f32 (a cast makes one: (i64) x)"),
         ("2 % x", 3, "'%' takes integers, not an f32 (a cast makes one: (i64) x)"),

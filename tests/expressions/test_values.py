@@ -84,6 +84,8 @@ VALUES: list[tuple[str, str, int | float]] = [
     ("mem8[65535]", "i32", u(65535, "<b")),
     ("mem8[65535 + (a - 7)]", "i32", u(65535, "<b")),
     ("mem64[65528 + (a - 7)]", "i64", u(65528, "<q")),
+    ("mem8@4[9]", "i32", 0),
+    ("mem64@4[2 + (a - 7)]", "i64", 0),
     # ── arithmetic
     ("1 + 2 * 3", "i32", 7),
     ("(1 + 2) * 3", "i32", 9),
@@ -226,6 +228,8 @@ ERRORS = [
     ("mem64@2[6 - a]", "out of bounds: mem64 at 0xffffffff, memory 2 has 0x0 bytes"),
     ("mem32@3[a]", "out of bounds: mem32 at 0x7, memory 3 has 0x0 bytes"),
     ("mem32@3[b]", "out of bounds: mem32 at 0xfffffffffffffffb, memory 3 has 0x0 bytes"),
+    ("mem8@4[10]", "out of bounds: mem8 at 0xa, memory 4 has 0xa bytes"),
+    ("mem32@4[a]", "out of bounds: mem32 at 0x7, memory 4 has 0xa bytes"),
     ("mem8[mem32[303 + a]]", f"out of bounds: mem8 at {u(310, '<I'):#x}, memory 0 has 0x10000 bytes"),
 ]
 
