@@ -13,6 +13,7 @@ from attrs import frozen
 from ..wasm import (
     FUNCREF,
     I32,
+    I64,
     MAGIC,
     ExternKind,
     FuncType,
@@ -33,6 +34,7 @@ from ._layout import KIND_STOP, KIND_TRAP
 from ._plans import Instrumented, no_tick
 from ._sections import body, type_section
 from ._slow_twin import SlowTwinBuilder
+from ._watch import Conditions, watch_function
 
 __all__ = ["Companion", "slow_twin"]
 
@@ -51,40 +53,55 @@ class Companion:
 
 
 def slow_twin(
-    instrumented: Instrumented, indices: Sequence[int], tick: Callable[[], None] = no_tick
+    instrumented: Instrumented,
+    indices: Sequence[int],
+    tick: Callable[[], None] = no_tick,
+    conditions: Conditions | None = None,
 ) -> Companion:
     """One companion with the slow twins of these functions.
 
     :param indices: function indices, of defined functions.
     :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
+    :param conditions: when a stop byte of value 2 asks the host; one of value 1 always does.
     :raises LookupError: a function is imported, or does not exist.
     """
+    conditions = conditions or {}
     plans = [instrumented.plan(index) for index in dict.fromkeys(indices)]
     imports = CompanionImports(instrumented)
     for plan in plans:
         imports.scan(plan)
+        for condition in conditions.get(plan.index, {}).values():
+            imports.need_globals(condition.globals)
         tick()
     imports.finish()
     additions = imports.additions
     stop = imports.function_count
-    trap, first = stop + 1, stop + 2
+    trap, watch, first = stop + 1, stop + 2, stop + 3
     asks = FuncType((I32, I32), (I32,))
-    functions = [uleb(additions.type_index(asks))] * 2
-    bodies = [_ask(imports, KIND_STOP), _ask(imports, KIND_TRAP)]
+    watches = FuncType((I32, I32, I64, I64, I32), (I32,))
+    functions = [uleb(additions.type_index(asks))] * 2 + [uleb(additions.type_index(watches))]
+    bodies = [_ask(imports, KIND_STOP), _ask(imports, KIND_TRAP), watch_function(additions, 0)]
     chunks: list[int] = []
-    exports: list[bytes] = []
-    entries: dict[int, str] = {}
+    names, entries = instrumented.names, dict[int, str]()
+    # A host function that a slow twin calls may ask its caller for a memory, by its export's name:
+    # all of WASI's do.
+    exports = [
+        name(export.name) + bytes((ExternKind.MEMORY,)) + uleb(export.index)
+        for export in instrumented.original.exports
+        if export.kind is ExternKind.MEMORY
+    ]
     for plan in plans:
         builder = SlowTwinBuilder(
-            plan, imports, first=first, stop=stop, trap=trap, first_chunk=len(chunks), tick=tick
-        )
+            plan, imports, first=first, stop=stop, trap=trap, watch=watch,
+            first_chunk=len(chunks), conditions=conditions.get(plan.index, {}), tick=tick,
+        )  # fmt: skip
         made = builder.build()
         cold = uleb(additions.cold_type(instrumented.original.functions[plan.index].type.results))
         functions += [cold] * len(made)
         bodies += made
         if len(made) > 2:
             chunks += range(first + 1, first + len(made))
-        entries[plan.index] = f"s{plan.index}"
+        entries[plan.index] = f"{names.prefix}s{plan.index}"
         exports.append(name(entries[plan.index]) + bytes((ExternKind.FUNCTION,)) + uleb(first))
         first += len(made)
         tick()
