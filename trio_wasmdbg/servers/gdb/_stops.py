@@ -61,7 +61,7 @@ def reason_of(
     if isinstance(event, events.Step):
         return Reason(SIGTRAP, "trace")
     if isinstance(event, events.Trap):
-        return Reason(_trap_signal(event.code), "exception", f"wasm trap: {event.message}")
+        return Reason(_trap_signal(event.code), "exception", _trap_text(event.message))
     if isinstance(event, events.ExceptionThrown):
         return Reason(SIGABRT, "exception", f"wasm exception {event.tag or ''}: {event.payload}")
     if isinstance(event, events.HostcallError):
@@ -72,6 +72,11 @@ def reason_of(
     if isinstance(event, events.Interrupted) and not interrupted:
         return Reason(SIGTRAP, "exception", "interrupted by the application")
     return Reason(SIGINT, "signal") if interrupted else Reason(SIGTRAP, "trace")
+
+
+def _trap_text(message: str) -> str:
+    # Wasmtime's own texts say so already, those of trap instructions don't.
+    return message if message.startswith("wasm trap") else f"wasm trap: {message}"
 
 
 def _trap_signal(code: str | None) -> int:
