@@ -11,8 +11,8 @@ from typing import Final
 
 from attrs import Factory, define, field
 
-from ..wasm import EXNREF, EXTERNREF, FUNCREF, I32, FuncType, Module, ValType, ref_type, sleb33
 from ..errors import MalformedModuleError
+from ..wasm import EXNREF, EXTERNREF, FUNCREF, I32, FuncType, Module, ValType, ref_type, sleb33
 from . import _emit as emit
 from ._frames import INSTANCE_OFFSET
 from ._layout import STACK_SIZE
@@ -51,19 +51,13 @@ ANYREF = ref_type(True, -18)
 _HEAP_NAMES = {-16: "func", -13: "func", -17: "extern", -14: "extern", -23: "exn", -12: "exn"}
 TOP_TYPES: Final = {"func": FUNCREF, "extern": EXTERNREF, "any": ANYREF, "exn": EXNREF}
 
-_LOADS = {
-    0x7F: (b"\x28", 2),
-    0x7E: (b"\x29", 3),
-    0x7D: (b"\x2a", 2),
-    0x7C: (b"\x2b", 3),
-    0x7B: (b"\xfd\x00", 3),
-}
-_STORES = {
-    0x7F: (b"\x36", 2),
-    0x7E: (b"\x37", 3),
-    0x7D: (b"\x38", 2),
-    0x7C: (b"\x39", 3),
-    0x7B: (b"\xfd\x0b", 3),
+# By type code: opcodes of the load and of the store, and the logarithm of their alignment.
+_ACCESSES = {
+    0x7F: (b"\x28", b"\x36", 2),
+    0x7E: (b"\x29", b"\x37", 3),
+    0x7D: (b"\x2a", b"\x38", 2),
+    0x7C: (b"\x2b", b"\x39", 3),
+    0x7B: (b"\xfd\x00", b"\xfd\x0b", 3),
 }
 
 
@@ -130,7 +124,7 @@ class Additions:
         return emit.ref_null(TOP_TYPES[self.reference_kind(type)].code)
 
     def _cast(self, type: ValType) -> bytes:
-        """From the type of the reference table to *type*; it can't fail but for an unset non-nullable local."""
+        """From the reference table's type to *type*; fails for an unset non-nullable local only."""
         top = TOP_TYPES[self.reference_kind(type)]
         if type == top:
             return b""
@@ -153,7 +147,7 @@ class Additions:
             if type.is_ref:
                 code = emit.table_set(self.reference_table(type))
             else:
-                opcode, align = _STORES[type.code]
+                _, opcode, align = _ACCESSES[type.code]
                 code = opcode + emit.memarg(align, self.debug_memory, offset)
             self._stores[type, offset] = code
         return code
@@ -165,7 +159,7 @@ class Additions:
             if type.is_ref:
                 code = emit.table_get(self.reference_table(type)) + self._cast(type)
             else:
-                opcode, align = _LOADS[type.code]
+                opcode, _, align = _ACCESSES[type.code]
                 code = opcode + emit.memarg(align, self.debug_memory, offset)
             self._loads[type, offset] = code
         return code

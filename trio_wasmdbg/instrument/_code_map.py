@@ -48,7 +48,7 @@ class CodeMap:
         self._ranges.append((twin.new, twin.old))
 
     def function_at(self, offset: InstrumentedOffset) -> int | None:
-        """Index of the original function whose fast twin covers *offset*; None for stubs, helpers, other bytes."""
+        """Index of the function whose fast twin covers *offset*; None for stubs, helpers, other bytes."""
         at = bisect_right(self._starts, offset) - 1
         if at < 0 or offset >= self._ends[at]:
             return None
@@ -68,7 +68,7 @@ class CodeMap:
         return Place(self._functions[at], ModuleOffset(origin + relative - new[i]), False)
 
     def to_instrumented(self, function: int, offset: ModuleOffset) -> InstrumentedOffset | None:
-        """Where the original byte at *offset* of *function* was copied to; None if it was replaced or is no code."""
+        """Where *function*'s byte at *offset* was copied to; None if it was replaced or is no code."""
         at = bisect_left(self._functions, function)
         if at == len(self._functions) or self._functions[at] != function:
             return None

@@ -217,7 +217,7 @@ class FastTwinBuilder:
         return code
 
     def _expose(self, stack: Operand | None, low: int) -> list[tuple[int, ValType, int]]:
-        """Moves the operands at heights >= *low* into temporaries; returns (height, type, local), bottom first."""
+        """Moves the operands from height *low* up into temporaries: (height, type, local), bottom first."""
         moved: list[tuple[int, ValType, int]] = []
         used: dict[ValType, int] = {}
         while stack is not None and stack.height >= low:
@@ -231,7 +231,7 @@ class FastTwinBuilder:
         return moved
 
     def _peek(self, types: tuple[ValType, ...], base: int) -> list[tuple[int, ValType, int]]:
-        """Copies the topmost operands, of these types, into temporaries; *base* is the lowest one's height."""
+        """Copies the topmost operands, of these types, into temporaries; the lowest is at *base*."""
         used: dict[ValType, int] = {}
         operands: list[tuple[int, ValType, int]] = []
         for height, type in enumerate(types, base):
@@ -289,7 +289,8 @@ class FastTwinBuilder:
         frame, access = self._frame, self._access
         parts = [self._activation()]
         parts += [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
-        parts += [self._store_mask(self._now.dirty), self._store_zeros(self._now.zero), self._exit(resume_point)]
+        parts += [self._store_mask(self._now.dirty), self._store_zeros(self._now.zero)]
+        parts.append(self._exit(resume_point))
         return b"".join(parts)
 
     def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
@@ -646,12 +647,12 @@ class FastTwinBuilder:
 
     def _plain(self, k: int, instruction: Instruction, stack: Operand | None, live: int) -> None:
         code = instruction.op.code
-        if code == _GLOBAL_GET or code == _GLOBAL_SET:
+        if code in (_GLOBAL_GET, _GLOBAL_SET):
             opcode = b"\x23" if code == _GLOBAL_GET else b"\x24"
             self._replace(instruction, opcode + uleb(instruction.imm + FIRST_GLOBAL))
         if not live:
             return
-        if code == _LOCAL_SET or code == _LOCAL_TEE:
+        if code in (_LOCAL_SET, _LOCAL_TEE):
             bit = 1 << instruction.imm
             self._now.dirty |= bit
             self._now.zero &= ~bit
@@ -680,17 +681,10 @@ class FastTwinBuilder:
                 self._stored = height - pops
 
     def _finish(self) -> FastTwin:
-        function, module = self._typed.function, self._module
-        body = function.body
+        body = self._typed.function.body
         assert body is not None
-        name = module.function_name(function.index)
         if len(self._typed.locals) + len(self._new_locals) > MAX_LOCALS:
-            raise UnsupportedFeatureError(
-                "too many locals to be made debuggable",
-                offset=body.start,
-                function=function.index,
-                function_name=name,
-            )
+            raise self._refused("has too many locals to be made debuggable")
         groups = list(body.local_groups)
         for type in self._new_locals:
             if groups and groups[-1][1] == type:
@@ -701,14 +695,17 @@ class FastTwinBuilder:
         if self._leaf and self._fp_needed:
             head += self._frame_address() + emit.local_set(self._fp)
         if len(head) + len(self._out) > MAX_BODY:
-            raise UnsupportedFeatureError(
-                "too large to be made debuggable",
-                offset=body.start,
-                function=function.index,
-                function_name=name,
-            )
+            raise self._refused("gets too large when it is made debuggable")
         new = array("I", [at + len(head) for at in self._new])
         return FastTwin(head + self._out, new, self._old, self._sites, self._unassigned, self._activity)
+
+    def _refused(self, why: str) -> UnsupportedFeatureError:
+        function = self._typed.function
+        name, body = self._module.function_name(function.index), function.body
+        assert body is not None
+        return UnsupportedFeatureError(
+            f"a function {why}", offset=body.start, function=function.index, function_name=name
+        )
 
     def _unsupported(self, instruction: Instruction) -> UnsupportedInstructionError:
         function = self._typed.function

@@ -129,12 +129,15 @@ class FunctionPlan:
         return operand_types(typed.stacks[k])
 
     def unassigned(self, k: int) -> frozenset[int]:
-        """Locals that a fast frame in the call at *k* does not have: they have never been assigned and are zero."""
+        """Locals that a fast frame in the call at *k* does not have.
+
+        They have certainly never been assigned, so they are zero (null).
+        """
         mask = self._owner._details(self.index).analysis().unassigned.get(k, 0)
         return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
 
     def has_frame(self, k: int) -> bool:
-        """Whether the fast twin has pushed its frame when it executes instruction *k*, one that calls or may trap.
+        """Whether the fast twin has its frame pushed at instruction *k*, one that calls or may trap.
 
         The frame is pushed where it is first needed, mostly before a call; a function that has not come to
         one when it traps is known from the engine's backtrace only, and the innermost frame on the shadow

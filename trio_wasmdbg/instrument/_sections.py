@@ -31,7 +31,7 @@ def appended(
     edits: Iterable[Edit] = (),
     first: bytes = b"",
 ) -> bytes:
-    """A section that is a vector: its entries with *edits*, between *first* (so many entries) and *entries*."""
+    """A section that is a vector: its entries with *edits*, between *first* (two entries) and *entries*."""
     count, parts = 0, [b""]
     if section is not None:
         count, position = read_u32(module.data, section.start, section.end)

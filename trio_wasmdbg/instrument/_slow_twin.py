@@ -37,6 +37,7 @@ from ._imports import CompanionImports
 from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
 from ._survey import DIVISIONS, division_can_trap
+from ._watch import ConditionPlaces, accesses, arguments, is_watched
 
 __all__ = ["CHUNK", "SlowTwinBuilder"]
 
@@ -90,13 +91,17 @@ class SlowTwinBuilder:
         first: int,
         stop: int,
         trap: int,
+        watch: int,
         first_chunk: int,
+        conditions: Mapping[int, Condition],
         tick: Callable[[], None],
     ) -> None:
         """
         :param first: index of the function that :meth:`build` returns first.
-        :param stop: index of the function that asks the host at a stop byte, ``trap`` of the one before a trap.
+        :param stop: index of the function that asks the host at a stop byte, ``trap`` of the one before a
+            trap, ``watch`` of the one before an access to memory.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
+        :param conditions: by resume point, for stop bytes of value 2.
         """
         self._module: Module = imports.additions.module
         self._plan = plan
@@ -104,6 +109,8 @@ class SlowTwinBuilder:
         self._first = first
         self._stop = stop
         self._trap = trap
+        self._watch = watch
+        self._conditions = conditions
         self._first_chunk = first_chunk
         self._tick = tick
         self._typed = plan.typed()
@@ -236,11 +243,26 @@ class SlowTwinBuilder:
         )
 
     def _check(self, k: int) -> bytes:
+        """Asks the host if the stop byte is 1, or if it is 2 and the condition holds or has no value."""
+        condition = self._conditions.get(k)
+        byte = emit.i32_const(0) + self._imports.additions.memory_access(0x2D, self._plan.stop_base + k)
+        if condition is None:
+            return b"".join([byte, emit.IF_EMPTY, self._hook(self._stop, k), emit.END])
+        places = ConditionPlaces(
+            self._frame,
+            _FP,
+            self._imports.additions.debug_memory,
+            lambda type, number: self._scratch((type,) * (number + 1))[number],
+            self._imports.global_,
+        )
         return b"".join(
             [
-                emit.i32_const(0),
-                self._imports.additions.memory_access(0x2D, self._plan.stop_base + k),
+                emit.BLOCK_EMPTY,
+                byte + emit.I32_EQZ + emit.br_if(0),
+                byte + emit.i32_const(1) + emit.I32_AND + emit.I32_EQZ,
                 emit.IF_EMPTY,
+                condition.code(places) + emit.I32_EQZ + emit.br_if(1),
+                emit.END,
                 self._hook(self._stop, k),
                 emit.END,
             ]
@@ -432,7 +454,8 @@ class SlowTwinBuilder:
         loads = self._operands(stack, count)
         store = self._store_resume_point(k)
         if instruction.op.flow is Flow.TAIL_CALL:
-            return b"".join([store, *loads, self._access.pop(self._frame.size, self._plan.escapable), execute])
+            pop = self._access.pop(self._frame.size, self._plan.escapable)
+            return b"".join([store, *loads, pop, execute])
         return store + self._guarded(k, execute, loads, type.results, height - count)
 
     def _throw(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
@@ -583,8 +606,29 @@ class SlowTwinBuilder:
             parts.append(self._store_resume_point(k))
             if code in DIVISIONS and division_can_trap(self._typed.instructions, k):
                 parts.append(self._division_check(k, code, loads))
+            parts += self._watch_checks(k, instruction, loads, stack)
         parts.append(self._execute(execute, loads, results, below))
         return b"".join(parts)
+
+    def _watch_checks(
+        self, k: int, instruction: Instruction, loads: list[bytes], stack: Operand | None
+    ) -> list[bytes]:
+        """Asks the host before an access that touches a watched range."""
+        parts: list[bytes] = []
+        found = accesses(instruction)
+        if not found:
+            return parts
+        types = list(_top_types(stack, len(loads)))
+        for access in found:
+            ask = arguments(access, k, loads, types) + emit.call(self._watch)
+            parts += [
+                is_watched(self._imports.additions, access),
+                emit.IF_EMPTY,
+                emit.local_get(_FP) + ask,
+                emit.local_tee(_RP) + emit.br_if(self._place.redirect + 1),
+                emit.END,
+            ]
+        return parts
 
     def _division_check(self, k: int, code: int, loads: list[bytes]) -> bytes:
         kind, overflows = DIVISIONS[code]
