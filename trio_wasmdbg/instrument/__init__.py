@@ -34,9 +34,23 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 from ._code_map import CodeMap, Place
 from ._companion import Companion, slow_twin
 from ._frames import HEADER_SIZE, INSTANCE_OFFSET, MATERIALISED, RESUME_OFFSET, SLOW, FrameLayout
-from ._layout import HOOK_SLOT, KIND_SITE, KIND_STOP, KIND_TRAP, STACK_SIZE, Layout, Reserved
+from ._layout import (
+    HOOK_SLOT,
+    KIND_SITE,
+    KIND_STOP,
+    KIND_TRAP,
+    KIND_WATCH,
+    STACK_SIZE,
+    WATCH_BASE,
+    WATCH_CAPACITY,
+    WATCH_ENTRIES,
+    WATCH_ENTRY_SIZE,
+    Layout,
+    Reserved,
+)
 from ._plans import FunctionPlan, Instrumented, Site
 from ._rewrite import instrument
+from ._watch import READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
     "HEADER_SIZE",
@@ -45,12 +59,23 @@ __all__ = [
     "KIND_SITE",
     "KIND_STOP",
     "KIND_TRAP",
+    "KIND_WATCH",
     "MATERIALISED",
+    "READS",
     "RESUME_OFFSET",
     "SLOW",
     "STACK_SIZE",
+    "WATCH_BASE",
+    "WATCH_CAPACITY",
+    "WATCH_ENTRIES",
+    "WATCH_ENTRY_SIZE",
+    "WRITES",
+    "Access",
     "CodeMap",
     "Companion",
+    "Condition",
+    "ConditionPlaces",
+    "Conditions",
     "FrameLayout",
     "FunctionPlan",
     "Instrumented",
@@ -58,6 +83,7 @@ __all__ = [
     "Place",
     "Reserved",
     "Site",
+    "accesses",
     "instrument",
     "slow_twin",
 ]

@@ -6,7 +6,7 @@ Spec: "Binary Format, Instructions".
 
 from __future__ import annotations
 
-from ..wasm import ValType, sleb32, uleb
+from ..wasm import ValType, sleb32, sleb64, uleb
 
 __all__ = [
     "BLOCK_EMPTY",
@@ -29,6 +29,7 @@ __all__ = [
     "global_get",
     "global_set",
     "i32_const",
+    "i64_const",
     "local_get",
     "local_groups",
     "local_set",
@@ -59,6 +60,11 @@ I32_AND = b"\x71"
 def i32_const(n: int) -> bytes:
     """``i32.const n``, *n* signed or unsigned."""
     return b"\x41" + sleb32(n)
+
+
+def i64_const(n: int) -> bytes:
+    """``i64.const``; *n* may be given unsigned."""
+    return b"\x42" + sleb64(n - (1 << 64) if n >= 1 << 63 else n)
 
 
 def local_get(index: int) -> bytes:

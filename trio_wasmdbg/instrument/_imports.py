@@ -6,6 +6,8 @@ functions and globals only those that the slow twins need.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import define, field
 
 from ..wasm import (
@@ -110,6 +112,11 @@ class CompanionImports:
             elif op.code in HELPED:
                 first, second = imm if isinstance(imm, tuple) else (imm, 0)
                 self._need_helper(HELPED[op.code], first, second)
+
+    def need_globals(self, indices: Iterable[int]) -> None:
+        """Makes sure that these globals of the original are imported."""
+        for index in indices:
+            self._globals.setdefault(index, FIRST_GLOBAL + len(self._globals))
 
     def _need_helper(self, name: str, first: int, second: int = 0) -> None:
         self._helpers[self.additions.helpers[name, first, second]] = -1

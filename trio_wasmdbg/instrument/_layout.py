@@ -5,6 +5,7 @@ constant of the machine code)::
 
     0 .. stack_size      the shadow stack, growing down
     instance_id          u32, written by the host after instantiation
+    watch_base           the ranges of memory that are watched
     sites_base ..        one byte for each check site of the fast twins
     stops_base ..        one byte for each instruction of the module
 """
@@ -15,7 +16,20 @@ from attrs import frozen
 
 from ..wasm import Module
 
-__all__ = ["HOOK_SLOT", "KIND_SITE", "KIND_STOP", "KIND_TRAP", "STACK_SIZE", "Layout", "Reserved"]
+__all__ = [
+    "HOOK_SLOT",
+    "KIND_SITE",
+    "KIND_STOP",
+    "KIND_TRAP",
+    "KIND_WATCH",
+    "STACK_SIZE",
+    "WATCH_BASE",
+    "WATCH_CAPACITY",
+    "WATCH_ENTRIES",
+    "WATCH_ENTRY_SIZE",
+    "Layout",
+    "Reserved",
+]
 
 STACK_SIZE = 8 << 20
 """Bytes of shadow stack.  About eight times what the machine stack of a guest can hold in frames of
@@ -34,6 +48,9 @@ KIND_STOP = 1
 
 KIND_TRAP = 2
 """First argument of the hook: a slow twin is about to execute an instruction that will trap."""
+
+KIND_WATCH = 3
+"""First argument of the hook: a slow twin is about to touch a watched range of memory."""
 
 
 @frozen
@@ -68,7 +85,13 @@ class Layout:
 
 
 INSTANCE_ID = STACK_SIZE
-SITES_BASE = STACK_SIZE + 64
+WATCH_BASE = STACK_SIZE + 64
+"""The table of watched memory ranges (see ``_watch``)."""
+WATCH_ENTRIES = WATCH_BASE + 16
+WATCH_ENTRY_SIZE = 32
+WATCH_CAPACITY = 125
+"""Ranges that fit the table; the host merges what is more, and sorts out false alarms."""
+SITES_BASE = STACK_SIZE + 4096
 
 
 @frozen

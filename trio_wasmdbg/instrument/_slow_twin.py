@@ -11,7 +11,7 @@ Every function made here has the type ``(frame pointer, resume point) -> results
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from attrs import define
@@ -37,7 +37,7 @@ from ._imports import CompanionImports
 from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
 from ._survey import DIVISIONS, division_can_trap
-from ._watch import ConditionPlaces, accesses, arguments, is_watched
+from ._watch import Condition, ConditionPlaces, accesses, arguments, is_watched
 
 __all__ = ["CHUNK", "SlowTwinBuilder"]
 
