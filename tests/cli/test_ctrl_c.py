@@ -119,6 +119,7 @@ def test_a_guest_that_waits_for_input(folder: Path) -> None:
         process.interrupt()
         assert "inside a host function" in process.line()
         process.interrupt()
+        assert process.line() == "* cancelled: inside a host function, which has not returned\n"
         assert process.wait() == 130
 
 

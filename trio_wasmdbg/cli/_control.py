@@ -21,6 +21,7 @@ import trio
 from trio_wasmdbg import Debuggee, events
 from trio_wasmdbg.cli._printing import Printer
 from trio_wasmdbg.cli._recording import event_record, stack_records
+from trio_wasmdbg.cli._records import EventRecord
 
 __all__ = ["CANCELLED", "Control"]
 
@@ -58,10 +59,10 @@ class Control:
                     if self._go_on is not None:
                         self._go_on.set()
                 elif self.scope.cancel_called:
-                    _leave()
+                    self._leave()
                 elif self._debuggee is None or self._asked is not None:
                     self.scope.cancel()
-                    nursery.start_soon(_leave_late)
+                    nursery.start_soon(self._leave_late)
                 else:
                     self._asked = trio.Event()
                     self._debuggee.interrupt()
@@ -75,6 +76,22 @@ class Control:
             "The guest is inside a host function (does it wait for input?) and will pause when that "
             "returns.  Ctrl-C again cancels it."
         )
+
+    def tell_of_cancellation(self, note: str = "") -> None:
+        """The last thing that is said."""
+        self._before_event()
+        self._printer.event(EventRecord("cancelled", note=note, facts={"exit_code": CANCELLED}))
+
+    async def _leave_late(self) -> None:
+        await trio.sleep(GRACE)
+        self._leave()
+
+    def _leave(self) -> NoReturn:
+        """End the process under a guest that can't be stopped; a normal exit would wait for its thread."""
+        self.tell_of_cancellation("inside a host function, which has not returned")
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(CANCELLED)
 
     async def run(self, debuggee: Debuggee) -> tuple[events.Finished, bool]:
         """Run a debuggee to its end, pausing where Ctrl-C wants it to.
@@ -118,13 +135,3 @@ async def _wait_for_line(terminal: int, read: trio.Event) -> None:
     read.set()
 
 
-async def _leave_late() -> None:
-    await trio.sleep(GRACE)
-    _leave()
-
-
-def _leave() -> NoReturn:
-    """End the process under a guest that can't be stopped; a normal exit would wait for its thread."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(CANCELLED)

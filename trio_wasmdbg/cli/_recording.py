@@ -89,16 +89,31 @@ def event_record(event: events.Event) -> EventRecord:
             note = event.message.removeprefix("wasm trap: ")
             facts |= {"code": event.code, "live": event.live}
         case events.ExceptionThrown():
-            kind, detail = "exception", str(event.tag)
+            kind, detail = "exception", "" if event.tag is None else f"{event.tag} {list(event.payload)}"
         case events.HostcallError():
             kind, detail = "host error", event.host_function
             note = error_text(event.error)
             facts |= {"host_function": event.host_function, "error": note, "live": event.live}
+        case events.HostCallEntered():
+            kind, detail = "host call", f"{event.host_function}{_tuple(event.arguments)}"
+            facts["host_function"] = event.host_function
+        case events.HostCallReturned():
+            kind, detail = "host return", f"{event.host_function} = {_tuple(event.results)}"
+            facts["host_function"] = event.host_function
+        case events.InstanceCreated():
+            kind, detail = "instance", repr(event.instance)
+        case events.CallReturned():
+            kind = "call returned"
+            detail = repr(event.result) if event.error is None else error_text(event.error)
     location = event.location
     if location is None:
         return EventRecord(kind, detail, note=note or "no guest code is on the stack", facts=facts)
     facts["function_index"] = location.function_index
     return EventRecord(kind, detail, location.function_name, location.module_offset, note, facts)
+
+
+def _tuple(values: tuple[object, ...]) -> str:
+    return f"({', '.join(map(repr, values))})"
 
 
 def _finished(event: events.Finished) -> EventRecord:

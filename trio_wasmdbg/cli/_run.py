@@ -56,7 +56,7 @@ async def _run(options: RunOptions, printer: Printer, stderr: GuestStderr | None
             with control.scope:
                 code = await _load_and_run(options, printer, control, stderr)
             if control.scope.cancelled_caught:
-                printer.event(EventRecord("cancelled", facts={"exit_code": code}))
+                control.tell_of_cancellation()
             nursery.cancel_scope.cancel()
     return code
 

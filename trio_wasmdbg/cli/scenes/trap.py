@@ -2,7 +2,7 @@
 
 ``sum_list`` follows a linked list whose last pointer is garbage.  A breakpoint on the function shows each
 node on the way; then the load traps, and every frame is still there to be read.  A division by zero
-is caught before it happens: its operands can be changed, and the guest goes on.
+is caught before it happens: its operands can be changed, and the instruction tried again.
 """
 
 from __future__ import annotations
@@ -48,4 +48,4 @@ async def trap(wasm: bytes, show: Show) -> None:
         show.say(f"The division has not been executed yet. Divide the first price, {price}, by 2 instead:")
         event.frame.set_operand(0, price)
         event.frame.set_operand(1, 2)
-        show.event(await debuggee.finish())
+        show.event(await debuggee.run(retry=True))
