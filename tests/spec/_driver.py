@@ -17,6 +17,7 @@ from wasmtime import _bindings as c
 
 from tests.spec._values import Raw, take
 from trio_wasmdbg import capi
+from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
     KIND_SITE,
     SLOW,
@@ -77,7 +78,7 @@ def engine() -> wasmtime.Engine:
 
 @cache
 def _spectest() -> wasmtime.Module:
-    return wasmtime.Module(engine(), wasmtime.wat2wasm(SPECTEST))
+    return wasmtime.Module(engine(), bytes(wasmtime.wat2wasm(SPECTEST)))
 
 
 class Compiled:
@@ -97,7 +98,9 @@ class Compiled:
 
 
 # wasmtime_func_unchecked_callback_t; a value in the array has 16 bytes
-_HOOK = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32), ctypes.c_size_t)
+_HOOK = ctypes.CFUNCTYPE(
+    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint32), ctypes.c_size_t
+)
 _numbers = itertools.count()
 _worlds: dict[int, World] = {}
 
@@ -114,6 +117,7 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
 
 
 _on_hook = _HOOK(_hook)
+_NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
 _HOOK_TYPE = wasmtime.FuncType([wasmtime.ValType.i32()] * 3, [wasmtime.ValType.i32()])
 
 
@@ -161,7 +165,7 @@ class Instance:
         linker = capi.RawLinker.new(engine())
         for item in module.imports:
             name = item.name or ""
-            ours = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
+            ours: dict[str, Any] = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
             linker.define(store, item.module, name, ours[name] if name in ours else self.get(name))
         made = capi.RawInstance.of(store, linker.linker.instantiate(store, module))
         for index, name in companion.entries.items():
@@ -189,7 +193,7 @@ class World:
         raw = c.wasmtime_func_t()
         c.wasmtime_func_new_unchecked(
             self.context, _HOOK_TYPE.ptr(), ctypes.cast(_on_hook, c.wasmtime_func_unchecked_callback_t),
-            self._number, ctypes.cast(None, ctypes.CFUNCTYPE(None, ctypes.c_void_p)), ctypes.byref(raw),
+            self._number, _NO_FINALIZER, ctypes.byref(raw),
         )  # fmt: skip
         self.hook = wasmtime.Func._from_raw(raw)
         spectest = self.linker.linker.instantiate(self.store, _spectest())
@@ -238,15 +242,16 @@ class World:
         )
         if self.error is not None:
             raise self.error
-        if error or trap:
+        failed = bool(error) or bool(trap)
+        if failed:
+            owner = self._owner()
             self.sp.set_value(self.store, wasmtime.Val.i32(self.stack_size))
             self.current.set_value(self.store, wasmtime.Val.i32(0))
-        if error:
+        if bool(error):
             text = str(wasmtime.WasmtimeError._from_ptr(error))
             raise Failure("exception" if _threw(text) else "error", text)
-        if trap:
-            text = wasmtime.Trap._from_ptr(trap).message
-            raise Failure("exception" if _threw(text) else "trap", text)
+        if bool(trap):
+            raise _trapped(wasmtime.Trap._from_ptr(trap), owner)
         if self.sp.value(self.store) != self.stack_size or self.current.value(self.store) != 0:
             raise AssertionError(
                 f"after the call, sp is {self.stack_size - self.sp.value(self.store)} below its start, "
@@ -262,14 +267,32 @@ class World:
 
     def _site(self, fp: int) -> None:
         """A fast twin has left, and its slot has no slow twin yet."""
-        for instance in self.instances:
-            if instance.compiled.instrumented is not None and instance is self._owner():
-                word = ctypes.c_uint32.from_address(instance.base + fp).value
-                instance.make_slow(self, [word & ~SLOW])
+        instance = self._owner()
+        assert instance is not None
+        word = ctypes.c_uint32.from_address(instance.base + fp).value
+        instance.make_slow(self, [word & ~SLOW])
 
-    def _owner(self) -> Instance:
-        return self.instances[self.current.value(self.store) - 1]
+    def _owner(self) -> Instance | None:
+        """The instance that runs."""
+        number = int(self.current.value(self.store))
+        return self.instances[number - 1] if number else None
 
 
 def _threw(text: str) -> bool:
     return "thrown Wasm exception" in text
+
+
+def _trapped(trap: wasmtime.Trap, owner: Instance | None) -> Failure:
+    text = trap.message
+    if _threw(text):
+        return Failure("exception", text)
+    if owner is not None and owner.compiled.instrumented is not None and "out of bounds memory" in text:
+        # As the debuggee does it: a frame that does not fit the shadow stack is a call too deep.
+        names = owner.compiled.instrumented.names
+        for frame in trap.frames[:1]:
+            if frame.module_name == names.companion:
+                break
+            place = owner.compiled.instrumented.code_map.to_original(InstrumentedOffset(frame.module_offset))
+            if place is not None and place.inserted:
+                text = "call stack exhausted"
+    return Failure("trap", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ class _Run:
             self.guarded("module", 1, lambda: self.world.instantiate(self.compile(whole)))
         else:
             for form in forms:
-                self.guarded(form.head, form.line, lambda form=form: self.command(form))  # type: ignore[misc]
+                self.guarded(form.head, form.line, partial(self.command, form))
         self.report.seconds = time.perf_counter() - start
         self.report.hook_calls = self.world.hook_calls
         self.world.close()
@@ -148,7 +149,11 @@ class _Run:
                 self.definitions[str(items[2])] = self.last
             return
         if second == "instance":
-            name, source = (str(items[2]), str(items[3])) if len(items) > 3 else (str(items[2]) if len(items) > 2 else "", "")
+            name, source = (
+                (str(items[2]), str(items[3]))
+                if len(items) > 3
+                else (str(items[2]) if len(items) > 2 else "", "")
+            )
             compiled = self.definitions[source] if source else self.last
             assert compiled is not None
         else:
@@ -247,15 +252,18 @@ class _Run:
                 self.compare(items[2:], values)
             finally:
                 release(results)
-        elif head == "assert_trap":
-            self.expect_failure(form, ("trap",), text)
-        elif head == "assert_exhaustion":
+        elif head == "assert_trap" or head == "assert_exhaustion":
             self.expect_failure(form, ("trap",), text)
         elif head == "assert_exception":
             self.expect_failure(form, ("exception",), "")
         elif head == "assert_unlinkable":
             self.expect_failure(form, ("link",), "")
-        elif head in ("assert_invalid", "assert_malformed", "assert_malformed_custom", "assert_invalid_custom"):
+        elif head in (
+            "assert_invalid",
+            "assert_malformed",
+            "assert_malformed_custom",
+            "assert_invalid_custom",
+        ):
             self.refuse(form)
         else:
             raise NotImplementedError(f"command {head}")
@@ -276,4 +284,3 @@ def _same_trap(text: str, message: str) -> bool:
     if stem.startswith("null ") and "null" in message:
         return True
     return any(word in message for word in _SAME_TRAP.get(stem, (stem,)))
-

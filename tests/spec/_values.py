@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-import wasmtime
 from wasmtime import _bindings as c
 
 from tests.spec._wast import Form
@@ -24,7 +23,14 @@ _KINDS: Final = {
     "func": FUNC, "nofunc": FUNC, "extern": EXTERN, "noextern": EXTERN, "exn": EXN, "noexn": EXN,
     "any": ANY, "eq": ANY, "i31": ANY, "struct": ANY, "array": ANY, "none": ANY,
 }  # fmt: skip
-_LANES: Final = {"i8x16": (16, 1), "i16x8": (8, 2), "i32x4": (4, 4), "i64x2": (2, 8), "f32x4": (4, 4), "f64x2": (2, 8)}
+_LANES: Final = {
+    "i8x16": (16, 1),
+    "i16x8": (8, 2),
+    "i32x4": (4, 4),
+    "i64x2": (2, 8),
+    "f32x4": (4, 4),
+    "f64x2": (2, 8),
+}
 
 Raw = tuple[int, bytes]
 """A value: its kind, and the 24 bytes of its union."""
@@ -35,7 +41,9 @@ Raw = tuple[int, bytes]
 
 def integer(text: str, size: int) -> bytes:
     """An integer literal of *size* bytes, signed or unsigned."""
-    return (int(text.replace("_", ""), 0 if "x" in text else 10) & (1 << 8 * size) - 1).to_bytes(size, "little")
+    return (int(text.replace("_", ""), 0 if "x" in text else 10) & (1 << 8 * size) - 1).to_bytes(
+        size, "little"
+    )
 
 
 def float_bits(text: str, size: int) -> int:
@@ -105,10 +113,12 @@ def constant(form: Form, context: Any) -> c.wasmtime_val_t:
         _set(value, _KINDS.get(rest[0], FUNC), bytes(24))
     elif head == "ref.extern":
         _set(value, EXTERN, bytes(24))
-        c.wasmtime_externref_new(context, int(rest[0]) + 1, ctypes.cast(None, _FINALIZER), ctypes.byref(value.of.externref))
+        c.wasmtime_externref_new(
+            context, int(rest[0]) + 1, _FINALIZER(), ctypes.byref(value.of.externref)
+        )
     elif head == "ref.host":
         made = c.wasmtime_externref_t()
-        c.wasmtime_externref_new(context, int(rest[0]) + 1, ctypes.cast(None, _FINALIZER), ctypes.byref(made))
+        c.wasmtime_externref_new(context, int(rest[0]) + 1, _FINALIZER(), ctypes.byref(made))
         raw = c.wasmtime_externref_to_raw(context, ctypes.byref(made))
         _set(value, ANY, bytes(24))
         c.wasmtime_anyref_from_raw(context, raw, ctypes.byref(value.of.anyref))
@@ -210,7 +220,8 @@ def _host_number(value: Raw, context: Any) -> int:
         reference = c.wasmtime_externref_t()
         raw = c.wasmtime_anyref_to_raw(context, ctypes.byref(found))
         c.wasmtime_externref_from_raw(context, raw, ctypes.byref(reference))
-    return int(c.wasmtime_externref_data(context, ctypes.byref(reference)) or 0) - 1
+    address = ctypes.cast(c.wasmtime_externref_data(context, ctypes.byref(reference)), ctypes.c_void_p)
+    return (address.value or 0) - 1
 
 
 def describe(value: Raw) -> str:
@@ -227,8 +238,3 @@ def describe(value: Raw) -> str:
         return f"v128 {data[:16].hex()}"
     name = ("funcref", "externref", "anyref", "exnref")[kind - FUNC]
     return f"{name} null" if _is_null(value) else name
-
-
-def engine_value(store: wasmtime.Store) -> Any:
-    """The context pointer of a store."""
-    return store._context()

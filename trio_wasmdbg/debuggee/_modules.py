@@ -172,6 +172,8 @@ class GuestModule(metaclass=NoPublicConstructor):
         """Where Wasmtime's innermost frame is in the original; None if it is no code of this module."""
         if not frames or frames[0].module_offset is None:
             return None
+        if frames[0].module_name == self._instrumented.names.companion:
+            return None
         place = self._instrumented.code_map.to_original(InstrumentedOffset(frames[0].module_offset))
         return place if place is not None and place.function == frames[0].func_index else None
 

@@ -129,6 +129,9 @@ def slow_twin(
         )
         parts.append(section(SectionId.ELEMENT, vector([segment])))
     parts.append(section(SectionId.CODE, vector(map(body, bodies))))
+    # Name section: subsection 0 is the module's name.
+    called = name(instrumented.names.companion)
+    parts.append(section(SectionId.CUSTOM, name("name") + b"\0" + uleb(len(called)) + called))
     return Companion(b"".join(parts), entries)
 
 

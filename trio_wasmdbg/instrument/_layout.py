@@ -131,6 +131,11 @@ class Reserved:
         return "hook"
 
     @property
+    def companion(self) -> str:
+        """Module name of companions, by which backtraces tell them from the rewritten module."""
+        return f"{self.prefix}companion"
+
+    @property
     def debug(self) -> str:
         """Export: the debug memory."""
         return f"{self.prefix}debug"
