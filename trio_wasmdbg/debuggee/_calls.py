@@ -372,7 +372,7 @@ class Calls:
         name = instruction.op.name
         if is_call(instruction):
             # A direct call of a function with a body reaches that function's entry site.
-            return name == "call" and instance.module.is_defined(instruction.imm)
+            return name == "call" and instance.module.is_instrumented(instruction.imm)
         if name == "return" or name.startswith("br") or stop.resume_point == plan.instructions - 1:
             return not plan.escapable or self._returns_to_a_check(call, stop)
         return name not in _MAY_BE_LONG

@@ -23,6 +23,7 @@ from ..wasm import ValType
 __all__ = [
     "HEADER_SIZE",
     "INSTANCE_OFFSET",
+    "MAX_FRAME",
     "MATERIALISED",
     "RESUME_OFFSET",
     "SLOW",
@@ -32,6 +33,9 @@ __all__ = [
 HEADER_SIZE = 16
 RESUME_OFFSET = 4
 INSTANCE_OFFSET = 8
+
+MAX_FRAME = 1 << 20
+"""Bytes that one frame may take: a part of the stack that leaves room for others."""
 
 SLOW = 0x8000_0000
 """Flag in the first header word: the slow twin runs this frame, so every slot is up to date."""

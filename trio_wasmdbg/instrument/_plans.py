@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from attrs import define, field
 
 from ..addresses import ModuleOffset
+from ..errors import UnsupportedFeatureError
 from ..wasm import Module, TypedBody, ValType, operand_types, type_body
 from ._additions import Additions
 from ._code_map import CodeMap
@@ -171,7 +172,9 @@ class Instrumented:
 
     :ivar original: the module as it was.
     :ivar wasm: the rewritten module's bytes.
-    :ivar plans: by function index; None for imported functions.
+    :ivar plans: by function index; None for imported and for opaque functions.
+    :ivar opaque: by function index, why a function could not be made debuggable: it was copied as it is,
+        and runs without frames, sites and a slow twin.
     :ivar layout: places in the debug memory and the slots table.
     :ivar code_map: from offsets in ``wasm`` to offsets in the original.
     :ivar names: names of the added imports and exports.
@@ -185,20 +188,23 @@ class Instrumented:
     layout: Layout = field(default=Layout.of(0, 0))
     plans: list[FunctionPlan | None] = field(factory=list, repr=False)
     code_map: CodeMap = field(factory=CodeMap, repr=False)
+    opaque: dict[int, UnsupportedFeatureError] = field(factory=dict, repr=False)
     _cache: OrderedDict[int, _Details] = field(factory=OrderedDict, repr=False)
 
     def plan(self, index: int) -> FunctionPlan:
         """The plan of a defined function.
 
-        :raises LookupError: there is no such function, or it is imported.
+        :raises LookupError: there is no such function, or it is imported, or opaque.
         """
         plan = self.plans[index] if 0 <= index < len(self.plans) else None
         if plan is None:
+            if index in self.opaque:
+                raise LookupError(f"function {index} can't be debugged: {self.opaque[index]}")
             raise LookupError(f"no function {index} is defined here")
         return plan
 
     def defined(self) -> Iterator[FunctionPlan]:
-        """Plans of all defined functions."""
+        """Plans of all defined functions that are not opaque."""
         return (plan for plan in self.plans if plan is not None)
 
     def _details(self, index: int) -> _Details:

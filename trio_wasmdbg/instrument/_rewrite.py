@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from ..errors import UnsupportedFeatureError
 from ..wasm import (
     BY_NAME,
     FUNCREF,
@@ -39,9 +40,10 @@ from ..wasm import (
 from . import _emit as emit
 from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
 from ._fast_twin import FastTwin, FastTwinBuilder
-from ._frames import RESUME_OFFSET, SLOW, FrameLayout
+from ._frames import MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._imports import helper_type
 from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
+from ._opaque import opaque_twin
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
 
@@ -79,12 +81,19 @@ class _Rewriter:
         twins: list[FastTwin] = []
         sites = since = 0
         for function in defined:
-            typed = type_body(module, function)
-            frame = self._frame(typed)
-            twin = self._fast_twin(typed, frame, sites)
+            first_sites.append(sites)
+            try:
+                typed = type_body(module, function)
+                frame = self._frame(typed)
+                twin = self._fast_twin(typed, frame, sites)
+            except UnsupportedFeatureError as error:
+                twins.append(opaque_twin(module, function, error, self._tail_called))
+                result.opaque[function.index] = error
+                frames.append(FrameLayout.of((), 0, False))
+                counts.append(0)
+                continue
             frames.append(frame)
             counts.append(len(typed.instructions))
-            first_sites.append(sites)
             twins.append(twin)
             sites += len(twin.sites)
             since += len(typed.instructions)
@@ -92,10 +101,11 @@ class _Rewriter:
                 since = 0
                 self._tick()
         # A tail call from a function that has put the outer instance back must lead to one that sets it
-        # again.  Which functions these are is known only now; their sites stay the same.
+        # again; so must a call from an opaque function, which never sets it.  Which functions these are is
+        # known only now; their sites stay the same.
         imported = module.imported_functions
         for index in sorted(self._tail_called - self._escapable):
-            if index >= imported:
+            if index >= imported and index not in result.opaque:
                 self._escapable.add(index)
                 at = index - imported
                 typed = type_body(module, module.functions[index])
@@ -105,6 +115,9 @@ class _Rewriter:
         result.plans = [None] * imported
         for at, function in enumerate(defined):
             index = function.index
+            if index in result.opaque:
+                result.plans.append(None)
+                continue
             result.plans.append(
                 FunctionPlan(
                     index, self._first_slot + index, frames[at], index in self._escapable,
@@ -155,7 +168,16 @@ class _Rewriter:
             elif type.is_vec:
                 wide = True
         operands = max(typed.max_height, len(typed.function.type.results))
-        return FrameLayout.of(typed.locals, operands, wide)
+        frame = FrameLayout.of(typed.locals, operands, wide)
+        if frame.size > MAX_FRAME:
+            body = typed.function.body
+            raise UnsupportedFeatureError(
+                "too many locals and operands to be made debuggable",
+                offset=body.start if body is not None else None,
+                function=typed.function.index,
+                function_name=module.function_name(typed.function.index),
+            )
+        return frame
 
     def _stub(self, results: tuple[ValType, ...]) -> bytes:
         """What a slot holds before there is a slow twin: asks the host, which puts one there meanwhile."""
