@@ -104,7 +104,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
         self._check("function", function, len(self._module.original.functions))
         func: wasmtime.Func = self._item(self._names.function(function), wasmtime.Func)
         self._state.function_names[func] = self._module.function_name(function)
-        if self._module.is_defined(function) and not self._module.plan(function).escapable:
+        if self._module.is_instrumented(function) and not self._module.plan(function).escapable:
             self._state.inner_functions[func] = self._id
         return func
 

@@ -142,6 +142,10 @@ class GuestModule(metaclass=NoPublicConstructor):
         functions = self.original.functions
         return 0 <= function < len(functions) and functions[function].body is not None
 
+    def is_instrumented(self, function: int) -> bool:
+        """Whether it is defined, and could be made debuggable (see :meth:`plan`)."""
+        return self.is_defined(function) and function not in self._instrumented.opaque
+
     def function_at(self, offset: int) -> int | None:
         """The function whose body contains this module offset, or None."""
         position = bisect_right(self._bodies, offset, key=lambda body: body[0]) - 1
@@ -152,13 +156,14 @@ class GuestModule(metaclass=NoPublicConstructor):
     def plan(self, function: int) -> FunctionPlan:
         """How a defined function was instrumented.
 
-        :raises NotFoundError: there is no such function, or it is an import.
+        :raises NotFoundError: there is no such function, or it is an import, or could not be instrumented.
         """
+        why = self._instrumented.opaque.get(function)
+        if why is not None:
+            raise NotFoundError(f"function {function} can't be debugged: {why}")
         if not self.is_defined(function):
             raise NotFoundError(f"function {function} has no body in this module")
-        plan = self._instrumented.plans[function]
-        assert plan is not None
-        return plan
+        return self._instrumented.plan(function)
 
     def offsets(self, function: int) -> Any:
         """The module offset of each instruction of a function's body, in order."""
