@@ -81,6 +81,12 @@ class Process:
         finally:
             os.set_blocking(descriptor, True)
 
+    def close(self, stream: str) -> None:
+        """Our end of a pipe."""
+        pipe: IO[bytes] | None = getattr(self._popen, stream)
+        assert pipe is not None
+        pipe.close()
+
     def rest(self, stream: str = "stderr") -> str:
         pipe: IO[bytes] | None = getattr(self._popen, stream)
         assert pipe is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import ROOT, environment
+from tests.cli.process import ROOT, environment, started
 
 DOCUMENTS = ("README.md", "docs/tutorial/index.md")
 
@@ -87,6 +87,33 @@ def test_the_list_of_scenes_is_that_of_the_code() -> None:
     assert lines[0].split() == ["scene", "what", "it", "shows"]
     expected = [(name, summary(scene)) for name, scene in SCENES.items()]
     assert [tuple(re.split(r" {2,}", line.strip(), maxsplit=1)) for line in lines[1:]] == expected
+
+
+def test_without_arguments_every_scene_is_played() -> None:
+    from trio_wasmdbg.cli.scenes import SCENES
+
+    headings = re.findall(r"^== ([\w-]+): ", output_of(["-m", "trio_wasmdbg"]), re.MULTILINE)
+
+    assert headings == list(SCENES)
+
+
+def test_the_reader_leaves_early() -> None:
+    # `demo | true`: the first write after that fails, somewhere in a nursery of a scene.
+    with started("demo", "side-by-side", "breakpoint") as process:
+        process.line("stdout")
+        process.close("stdout")
+
+        assert process.rest() == ""
+        assert process.wait() == 141
+
+
+def test_ctrl_c_in_the_demo() -> None:
+    with started("demo", "interrupt") as process:
+        process.line("stdout")
+        process.interrupt()
+
+        assert process.rest() == ""
+        assert process.wait() == 130
 
 
 def test_a_scene_that_is_not_there() -> None:

@@ -205,10 +205,12 @@ async def test_cancel(guest: str) -> None:
     spinning, gone, took, gap = seen.said
     assert spinning.endswith("the debuggee is running, calls under way: 1, threads in use: 1.")
     assert gone.endswith("the debuggee is closed, calls under way: 0, threads in use: 0.")
-    for timing, most in ((took, 100), (gap, 100)):
+    for timing in (took, gap):
         found = re.search(r"([\d.]+) ms\.$", timing)
         assert found is not None
-        assert 0 < float(found[1]) < most
+        # A loop that waits for the guest would be late by all the time that it spins.  (The benchmark
+        # of the loop's gaps holds them to much less; here the machine may be busy.)
+        assert 0 < float(found[1]) < 500
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -7,18 +7,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from trio_wasmdbg.cli._arguments import DemoOptions, GdbOptions, Options, RunOptions, parse_arguments
+from trio_wasmdbg.cli._arguments import DemoOptions, Options, RunOptions, parse_arguments
 from trio_wasmdbg.cli._demo import demo
-from trio_wasmdbg.cli._gdb import gdb
 from trio_wasmdbg.cli._run import run
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: Final[dict[type[Options], Callable[[Any], int]]] = {
-    DemoOptions: demo,
-    GdbOptions: gdb,
-    RunOptions: run,
-}
+COMMANDS: Final[dict[type[Options], Callable[[Any], int]]] = {DemoOptions: demo, RunOptions: run}
 """What each kind of options does: takes them, and gives the exit code."""
 
 
@@ -28,15 +23,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code.
     """
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    command = COMMANDS.get(type(options))
-    if command is None:
-        print(f"trio-wasmdbg: {type(options).__name__} has no command in this build", file=sys.stderr)
-        return 70
     try:
-        code = command(options)
+        code = COMMANDS[type(options)](options)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except BaseException as error:
+        if _is_only(error, KeyboardInterrupt):
+            return 130
+        if not _is_only(error, BrokenPipeError):
+            raise
         # Whoever read our output has left.  Python would complain again at exit, when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code
+
+
+def _is_only(error: BaseException, kind: type[BaseException]) -> bool:
+    """Whether an exception, or everything in a group from a nursery, is of one kind."""
+    return isinstance(error, kind) or (
+        isinstance(error, BaseExceptionGroup) and error.split(kind)[1] is None
+    )
