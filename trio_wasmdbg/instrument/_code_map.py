@@ -12,7 +12,8 @@ from bisect import bisect_left, bisect_right
 from attrs import define, field, frozen
 
 from ..addresses import InstrumentedOffset, ModuleOffset
-from ._fast_twin import INSERTED, FastTwin
+from ._body import INSERTED
+from ._fast_twin import FastTwin
 
 __all__ = ["CodeMap", "Place"]
 

@@ -26,6 +26,7 @@ __all__ = [
     "br_table",
     "call",
     "call_indirect",
+    "division_traps",
     "global_get",
     "global_set",
     "i32_const",
@@ -157,3 +158,21 @@ def memarg(align: int, memory: int, offset: int) -> bytes:
 def local_groups(groups: list[tuple[int, ValType]]) -> bytes:
     """The vector of local declarations that a body starts with."""
     return b"".join([uleb(len(groups)), *(uleb(count) + type.encode() for count, type in groups)])
+
+
+def division_traps(kind: str, overflows: bool, a: bytes, b: bytes) -> bytes:
+    """Pushes whether a division of *a* by *b* (code that pushes them) traps.
+
+    Spec, "Numerics, idiv_s, idiv_u, irem_s, irem_u": the divisor is 0, or the signed quotient is
+    2 to the power of N - 1.  *kind* is ``"i32"`` or ``"i64"``.
+    """
+    if kind == "i32":
+        parts = [b, b"\x45"]
+        if overflows:
+            parts += [b, b"\x41\x7f\x46", a, b"\x41\x80\x80\x80\x80\x78\x46\x71\x72"]
+    else:
+        parts = [b, b"\x50"]
+        if overflows:
+            minimum = b"\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7f"
+            parts += [b, b"\x42\x7f\x51", a, minimum, b"\x51\x71\x72"]
+    return b"".join(parts)

@@ -2,62 +2,56 @@
 
 What is added to the original body:
 
-* a prologue that pushes the shadow frame, an epilogue that pops it (the body becomes one block, so
-  that branch depths stay as they are, and ``return`` becomes a branch to that block);
+* a shadow frame, pushed where it is first needed (before a call, or on the way out), and popped at
+  the end: the body becomes one block, so that branch depths stay as they are, and ``return`` becomes a
+  branch to that block;
 * before each call: whatever the frame does not have yet.  *Dirty* locals may differ from their
   slot; locals that are *zero* have never been assigned, which is known statically, and are not
   stored at all; the others are clean.  Operands that stay below the arguments are stored as well;
-* check sites, where the function leaves for good if the site's byte is set;
+* check sites, where the function leaves for good if the site's byte is set: at its entry, in loops,
+  after calls, and where exceptions are caught;
 * before integer divisions that will trap, and in place of ``unreachable``: the same way out.
 
 The state of the locals is found in one pass: control flow is structured, so every branch to a label
 other than a loop's comes before the label; at a loop's header, everything that the loop assigns is
-taken for dirty.  Operands stored are always the lowest ones, so their number says it all.
+taken for dirty.  Operands stored are always the lowest ones; :attr:`FastTwinBuilder._stored` is the
+topmost of them, as the typed stack shows it.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
 
-from ..errors import UnsupportedFeatureError, UnsupportedInstructionError
-from ..wasm import I32, Flow, FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
+from ..errors import UnsupportedFeatureError
+from ..wasm import FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, INSTANCE, SP, Additions, FrameAccess
+from ._body import BodyWriter
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import INSTANCE_OFFSET, RESUME_OFFSET, FrameLayout
+from ._kinds import DIVISIONS, HELPED, Kind, division_can_trap
 from ._layout import INSTANCE_ID, SITES_BASE
-from ._survey import DIVISIONS, WHOLE, Facts, branch_depths, division_can_trap, survey
+from ._stores import Copied, FrameStores
+from ._survey import branch_depths, survey
 
-__all__ = ["AFTER_CALL", "ENTRY", "HELPED", "INSERTED", "LOOP", "MAX_BODY", "FastTwin", "FastTwinBuilder"]
+__all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwin", "FastTwinBuilder"]
 
 ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
-
-INSERTED: Final = 0x8000_0000
-"""Flag in :attr:`FastTwin.old`: the bytes from here on were inserted before that place."""
 
 MAX_BODY: Final = 7_654_321
 """The engine's limit of a function's size in bytes."""
 
 MAX_LOCALS: Final = 50_000
-MANY_OPERANDS: Final = 64
+"""The engine's limit of a function's locals."""
 
-_GLOBAL_GET, _GLOBAL_SET, _LOCAL_SET, _LOCAL_TEE, _REF_FUNC = 0x23, 0x24, 0x21, 0x22, 0xD2
-_CALL_INDIRECT = 0x11
-HELPED: Final = {
-    0xFC0008: "memory.init",
-    0xFC0009: "data.drop",
-    0xFC000C: "table.init",
-    0xFC000D: "elem.drop",
-    0xFB0009: "array.new_data",
-    0xFB000A: "array.new_elem",
-    0xFB0012: "array.init_data",
-    0xFB0013: "array.init_elem",
-}
-"""Instructions that work on their own module's segments: slow twins call a helper function for them."""
+_ASSIGN, _GLOBAL, _SELECT, _DIVISION, _HELPED, _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END = range(11)
+_BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW = range(11, 19)
+assert len(Kind) == 19 and Kind.END == _END and Kind.THROW == _THROW
 
 
 @frozen
@@ -66,8 +60,9 @@ class FastTwin:
 
     :ivar body: local declarations and code, without the size.
     :ivar new: offsets in ``body`` at which ranges begin, ascending.
-    :ivar old: for each of ``new``, the file offset in the original module; with :data:`INSERTED` set, the
-        range was inserted before that place, else it was copied from there.
+    :ivar old: for each of ``new``, the file offset in the original module; with
+        :data:`~trio_wasmdbg.instrument._body.INSERTED` set, the range was inserted before that place, else
+        it was copied from there.
     :ivar sites: for each check site its resume point and kind, as ``resume_point << 2 | kind``.
     :ivar unassigned: for each call, the mask of locals that are zero and not in the frame.
     :ivar activity: from which instructions on the frame is pushed or not, ascending; of interest only for
@@ -106,219 +101,157 @@ class FastTwinBuilder:
         self._first_site = first_site
         self._tick = tick
         self._type = typed.function.type
+        self._survey = survey(typed)
         self._fp = len(typed.locals)
         self._access = FrameAccess(additions, self._fp)
-        self._new_locals: list[ValType] = [I32]
-        self._temporaries: dict[ValType, list[int]] = {}
-        self._cold_type = additions.cold_type(self._type.results)
-        self._local_stores: dict[int, bytes] = {}
-        self._mask_stores: dict[int, bytes] = {}
-        self._zero_stores: dict[int, bytes] = {}
-        self._out = bytearray()
-        self._new = array("I")
-        self._old = array("I")
-        self._sites = array("I")
-        self._unassigned: dict[int, int] = {}
         body = typed.function.body
         assert body is not None
-        self._position = body.code_start  # of what is to be copied next
-        parameters = (1 << len(self._type.params)) - 1
+        self._writer = BodyWriter(module.data, body, self._fp)
+        self._stores = FrameStores(self._writer, frame, self._access, additions)
+        self._cold_type = additions.cold_type(self._type.results)
+        self._sites = array("I")
+        self._unassigned: dict[int, int] = {}
+        count = len(self._type.params)
+        parameters = (1 << count) - 1
         self._now = Flowing(parameters, (1 << len(typed.locals)) - 1 & ~parameters)
         self._activity: list[tuple[int, bool]] = []
-        self._stored = 0
-        self._leaf = False
+        self._stored: Operand | None = None
+        self._leaf = not (self._survey.whole.calls or self._survey.tries)
         self._fp_needed = False
-        self._facts: dict[int, Facts] = {}
         self._labels: list[Label] = []
         self._tries: list[Label] = []
         # Non-nullable locals that have no value yet at this point.
         self._settable = 0
-        for i, type in enumerate(typed.locals[len(self._type.params) :], len(self._type.params)):
+        for i, type in enumerate(typed.locals[count:], count):
             if type.is_ref and not type.nullable:
                 self._settable |= 1 << i
         self.tail_called: set[int] = set()
         """Functions that :meth:`build` has found a ``return_call`` of."""
 
-    # ── output ─────────────────────────────────────────────────────────────────────────────────
+    def build(self) -> FastTwin:
+        """The rewritten body.
 
-    def _mark(self, old: int) -> None:
-        new, at = self._new, len(self._out)
-        if new and new[-1] == at:
-            self._old[-1] = old
-        else:
-            new.append(at)
-            self._old.append(old)
+        :raises UnsupportedFeatureError: it would become larger than the engine allows.
+        """
+        typed, writer = self._typed, self._writer
+        instructions, stacks, reachable = typed.instructions, typed.stacks, typed.reachable
+        whole = self._survey.whole
+        self._prologue()
+        self._labels.append(Label(False, None, settable=self._settable, catches=whole.catches))
+        since = previous = -1
+        for k, kind in self._survey.places:
+            instruction = instructions[k]
+            if self._now.active == UNCERTAIN:
+                self._settle_before_trap(previous, k)
+            previous = k
+            if kind == _ASSIGN:
+                if reachable[k]:
+                    bit = 1 << instruction[3]
+                    now = self._now
+                    now.dirty |= bit
+                    now.zero &= ~bit
+                    self._settable &= ~bit
+                continue
+            if k - since > 2000:
+                since = k
+                self._tick()
+                if len(writer.out) > MAX_BODY:
+                    break
+            if _BLOCK <= kind <= _TRY_TABLE:
+                self._enter(k, kind, instruction, stacks[k], bool(reachable[k]))
+            elif kind == _END:
+                self._end(k, bool(reachable[k]))
+            elif kind == _ELSE:
+                self._else(bool(reachable[k]))
+            elif kind == _GLOBAL:
+                code = b"\x23" if instruction.op.code == 0x23 else b"\x24"
+                writer.replace(instruction, code + uleb(instruction.imm + FIRST_GLOBAL))
+            elif kind == _RETURN:
+                writer.replace(instruction, emit.br(len(self._labels) - 1))
+                if reachable[k]:
+                    self._labels[0].branch(self._now)
+            elif reachable[k]:
+                self._execute(k, kind, instruction, stacks[k])
+        writer.copy_to(instructions[-1].end)
+        writer.out += self._deactivation() + emit.END
+        return self._finish()
 
-    def _copy_to(self, offset: int) -> None:
-        """Copies the original bytes up to *offset*; what is inserted next comes before that place."""
-        position = self._position
-        if position < offset:
-            self._mark(position)
-            self._out += self._module.data[position:offset]
-            self._position = offset
-            self._mark(offset | INSERTED)
-
-    def _replace(self, instruction: Instruction, code: bytes) -> None:
-        """Puts *code* in place of an instruction (and maps it to that instruction's offset)."""
-        self._copy_to(instruction.offset)
-        self._mark(instruction.offset | INSERTED)
-        self._out += code
-        self._position = instruction.end
-        self._mark(instruction.end | INSERTED)
-
-    def _temporary(self, type: ValType, number: int) -> int:
-        pool = self._temporaries.setdefault(type, [])
-        while len(pool) <= number:
-            pool.append(self._fp + len(self._new_locals))
-            self._new_locals.append(type)
-        return pool[number]
+    def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
+        """The rarer kinds."""
+        if _BRANCH <= kind <= _BRANCH_TABLE:
+            for depth in branch_depths(instruction):
+                self._labels[-1 - depth].branch(self._now)
+        elif kind == _CALL:
+            self._call(k, instruction, stack)
+        elif kind == _DIVISION:
+            if division_can_trap(self._typed.instructions, k):
+                self._division(k, instruction, stack)
+        elif kind == _UNREACHABLE:
+            self._unreachable(k, instruction, stack)
+        elif kind == _SELECT:
+            # The typed stack shows the first operand as the result: it may be another value now.
+            assert stack is not None
+            self._keep_stored(stack, stack.height - 2)
+        elif kind == _HELPED:
+            imm = instruction.imm
+            first, second = imm if isinstance(imm, tuple) else (imm, 0)
+            self._additions.helper(HELPED.get(instruction.op.code, "ref.func"), first, second)
+        elif kind == _TAIL_CALL:
+            if instruction.op.code == 0x12:
+                self.tail_called.add(instruction.imm)
+            self._writer.copy_to(instruction.offset)
+            self._writer.out += self._deactivation()
+        elif kind == _THROW:
+            self._throw(k, instruction)
 
     # ── what is stored ─────────────────────────────────────────────────────────────────────────
 
-    def _store_mask(self, mask: int) -> bytes:
-        """Stores the locals of *mask*."""
-        if not mask:
-            return b""
-        code = self._mask_stores.get(mask)
-        if code is None:
-            frame, stores, parts = self._frame, self._local_stores, []
-            for i in _bits(mask):
-                store = stores.get(i)
-                if store is None:
-                    store = self._access.store_local(frame.locals[i], frame.local(i), i)
-                    stores[i] = store
-                parts.append(store)
-            code = b"".join(parts)
-            self._mask_stores[mask] = code
-        return code
+    def _keep_stored(self, stack: Operand | None, most: int) -> int:
+        """How many operands are stored, at most *most*, given the stack as it is now; remembers it.
 
-    def _store_zeros(self, mask: int) -> bytes:
-        """Writes the zeros (nulls) of the locals of *mask*."""
-        if not mask:
-            return b""
-        code = self._zero_stores.get(mask)
-        if code is None:
-            frame, access, parts = self._frame, self._access, []
-            slot, start, length = frame.slot_size, 0, 0
-            for i in _bits(mask):
-                type = frame.locals[i]
-                if type.is_ref:
-                    parts.append(access.store_null(type, frame.local(i)))
-                elif length and start + length == i:
-                    length += 1
-                else:
-                    if length:
-                        parts.append(access.zero(frame.local(start), length * slot))
-                    start, length = i, 1
-            if length:
-                parts.append(access.zero(frame.local(start), length * slot))
-            code = b"".join(parts)
-            self._zero_stores[mask] = code
-        return code
-
-    def _expose(self, stack: Operand | None, low: int) -> list[tuple[int, ValType, int]]:
-        """Moves the operands from height *low* up into temporaries: (height, type, local), bottom first."""
-        moved: list[tuple[int, ValType, int]] = []
-        used: dict[ValType, int] = {}
-        while stack is not None and stack.height >= low:
-            type = stack.type
-            number = used.get(type, 0)
-            used[type] = number + 1
-            moved.append((stack.height, type, self._temporary(type, number)))
-            stack = stack.below
-        self._out += b"".join([emit.local_set(local) for _, _, local in moved])
-        moved.reverse()
-        return moved
-
-    def _peek(self, types: tuple[ValType, ...], base: int) -> list[tuple[int, ValType, int]]:
-        """Copies the topmost operands, of these types, into temporaries; the lowest is at *base*."""
-        used: dict[ValType, int] = {}
-        operands: list[tuple[int, ValType, int]] = []
-        for height, type in enumerate(types, base):
-            number = used.get(type, 0)
-            used[type] = number + 1
-            operands.append((height, type, self._temporary(type, number)))
-        if len(operands) == 1:
-            self._out += emit.local_tee(operands[0][2])
-        else:
-            self._out += b"".join([emit.local_set(local) for _, _, local in reversed(operands)])
-            self._out += b"".join([emit.local_get(local) for _, _, local in operands])
-        return operands
+        The typed stack is a linked list, and an operand that has been popped is never on it again.
+        """
+        stored = self._stored
+        if stored is None:
+            return 0
+        while stored is not None and stored.height >= most:
+            stored = stored.below
+        while stored is not None and stack is not stored:
+            if stack is None or stack.height < stored.height:
+                stored = stored.below
+            elif stack.height > stored.height:
+                stack = stack.below
+            else:
+                stored, stack = stored.below, stack.below
+        self._stored = stored
+        return stored.height + 1 if stored is not None else 0
 
     def _store_operands(self, stack: Operand | None, high: int) -> None:
         """Stores the operands below *high* that are not stored yet, and leaves the stack as it is."""
-        low = self._stored
+        low = self._keep_stored(stack, high)
         if low >= high:
             return
         self._fp_needed = True
         assert stack is not None
-        frame, access, additions = self._frame, self._access, self._additions
-        if stack.height + 1 - low <= MANY_OPERANDS:
-            parts = []
-            for height, type, local in self._expose(stack, low):
-                if height < high:
-                    parts.append(access.store_local(type, frame.operand(height), local))
-                parts.append(emit.local_get(local))
-            self._out += b"".join(parts)
-        else:
-            back = []
-            node: Operand | None = stack
-            while node is not None and node.height >= low:
-                local, offset = self._temporary(node.type, 0), frame.operand(node.height)
-                self._out += emit.local_set(local) + access.store_local(node.type, offset, local)
-                back.append(access.address(node.type, offset) + additions.load(node.type, offset))
-                node = node.below
-            self._out += b"".join(reversed(back))
-        self._stored = high
+        self._stores.store_between(stack, low, high)
+        self._stored = _operand_below(stack, high)
 
-    # ── ways out ───────────────────────────────────────────────────────────────────────────────
-
-    def _exit(self, resume_point: int) -> bytes:
-        """Goes on in the slow twin (or the stub) and never comes back."""
-        return b"".join(
-            [
-                self._access.fp,
-                emit.i32_const(resume_point),
-                emit.i32_const(self._slot),
-                emit.return_call_indirect(self._cold_type, self._additions.slots_table),
-            ]
-        )
-
-    def _leave(self, operands: list[tuple[int, ValType, int]], resume_point: int) -> bytes:
-        """Stores everything that the frame lacks, and goes."""
-        frame, access = self._frame, self._access
-        parts = [self._activation()]
-        parts += [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
-        parts += [self._store_mask(self._now.dirty), self._store_zeros(self._now.zero)]
-        parts.append(self._exit(resume_point))
-        return b"".join(parts)
-
-    def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
-        """A check site.  Each has its own address: of two checks of one byte, Cranelift would delete
-        the second if the first dominates it, and a loop could not be interrupted any more."""
-        address = SITES_BASE + self._first_site + len(self._sites)
-        self._sites.append(resume_point << 2 | kind)
-        self._out += b"".join(
-            [
-                emit.i32_const(0),
-                self._additions.memory_access(0x2D, address),  # i32.load8_u
-                emit.IF_EMPTY,
-                cold,
-                emit.END,
-            ]
-        )
-
-    # ── the pieces of a body ───────────────────────────────────────────────────────────────────
+    # ── the frame ──────────────────────────────────────────────────────────────────────────────
 
     def _frame_address(self) -> bytes:
         """Where the frame is, or would be if it is not pushed."""
         return b"".join([emit.global_get(SP), emit.i32_const(self._frame.size), emit.I32_SUB])
 
+    def _own_instance(self) -> bytes:
+        """Makes this instance the current one."""
+        load = self._additions.memory_access(0x28, INSTANCE_ID, 2)
+        return b"".join([emit.i32_const(0), load, emit.global_set(INSTANCE)])
+
     def _activation(self) -> bytes:
         """Pushes the frame, if it may be missing."""
         if self._now.active == ACTIVE:
             return b""
-        access, additions = self._access, self._additions
+        access = self._access
         parts = []
         if self._leaf:
             parts += [self._frame_address(), emit.local_set(self._fp)]
@@ -329,12 +262,7 @@ class FastTwinBuilder:
         # Without room on the shadow stack, the address is huge and this store traps, with sp as it was.
         parts.append(access.store_i32(0, emit.i32_const(self._typed.function.index)))
         if self._escapable:
-            parts += [
-                access.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE)),
-                emit.i32_const(0),
-                additions.memory_access(0x28, INSTANCE_ID, 2),
-                emit.global_set(INSTANCE),
-            ]
+            parts += [access.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE)), self._own_instance()]
         parts += [access.fp, emit.global_set(SP)]
         if uncertain:
             parts.append(emit.END)
@@ -350,167 +278,142 @@ class FastTwinBuilder:
             return b"".join([emit.global_get(SP), self._access.fp, b"\x46", emit.IF_EMPTY, pop, emit.END])
         return pop
 
-    def _activate(self, instruction: Instruction) -> None:
-        """Pushes the frame before *instruction*."""
-        self._copy_to(instruction.offset)
-        self._out += self._activation()
-        self._now.active = ACTIVE
-
-    def _prologue(self) -> None:
-        self._mark(self._position | INSERTED)
-        if not self._leaf:
-            self._out += self._frame_address() + emit.local_set(self._fp)
-        self._check(0, ENTRY, self._leave([], 0))
-        if self._facts[WHOLE].tries:
-            # What catches an exception puts the stack pointer back to this frame, so it must be there.
-            self._out += self._activation() + self._access.store_i32(RESUME_OFFSET, emit.i32_const(0))
-            self._now.active = ACTIVE
-            self._note_activity(0)
-        self._out += b"\x02" + self._additions.block_type(self._type.results)
-
-    def _enter(self, k: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
-        """``block``, ``loop``, ``if``."""
-        flow = instruction.op.flow
-        loop = flow is Flow.LOOP
-        if not live:
-            self._labels.append(Label(loop, 0, settable=self._settable))
-            return
-        targets = None
-        if flow is Flow.TRY_TABLE:
-            # labels count from outside of the try_table
-            targets = tuple(self._labels[-1 - catch.label] for catch in instruction.imm.catches)
-        control = self._typed.controls[k]
-        facts = self._facts[k]
-        base = control.height
-        if facts.leaves:
-            if self._stored < base:
-                self._copy_to(instruction.offset)
-                self._store_operands(stack, base)
-        elif self._stored > base:
-            self._stored = base
-        label = Label(
-            loop, self._stored, settable=self._settable, catches=facts.catches and not loop, targets=targets
-        )
-        self._labels.append(label)
-        if targets is not None:
-            self._tries.append(label)
-        if flow is Flow.IF:
-            label.at_else = self._now.copy()
-        elif loop:
-            uncertain = self._now.active == UNCERTAIN
-            if (facts.calls and self._now.active != ACTIVE) or (facts.traps and uncertain):
-                self._activate(instruction)
-            if facts.calls:
-                before = self._now.dirty & ~facts.assigned
-                if before:
-                    # Clean in the whole loop then: stored once instead of in each iteration.
-                    self._copy_to(instruction.offset)
-                    self._out += self._store_mask(before)
-                    self._now.dirty &= ~before
-            self._copy_to(instruction.end)
-            assigned = facts.assigned & ~self._settable
-            self._now.dirty |= assigned
-            self._now.zero &= ~assigned
-            if facts.catches:
-                self._out += self._recover()
-            if facts.endless or facts.catches:
-                operands = self._peek(control.params, base)
-                self._check(k + 1, LOOP, self._leave(operands, k + 1))
-
-    def _call(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
-        arguments, results = self._signature(instruction)
-        high = (stack.height + 1 if stack is not None else 0) - arguments
-        access = self._access
-        self._copy_to(instruction.offset)
+    def _activate(self, k: int) -> None:
+        """Pushes the frame before instruction *k*."""
         if self._now.active != ACTIVE:
-            self._activate(instruction)
+            self._writer.copy_to(self._typed.instructions[k].offset)
+            self._writer.out += self._activation()
+            self._now.active = ACTIVE
         self._note_activity(k)
-        self._store_operands(stack, high)
-        self._out += access.store_i32(RESUME_OFFSET, emit.i32_const(k))
-        self._out += self._store_mask(self._now.dirty)
-        self._now.dirty = 0
-        if self._tries:
-            self._tries[-1].throw(self._now)
-        self._unassigned[k] = self._now.zero
-        self._copy_to(instruction.end)
-        self._stored = min(self._stored, high)
-        # After the call: only the results are not in the frame.
-        operands = self._peek(results, high)
-        frame = self._frame
-        parts = [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
-        if self._now.zero:
-            # The host may have written these zeros already, and changed one since.
-            parts += [
-                access.load_i32(RESUME_OFFSET),
-                emit.i32_const(0),
-                b"\x4e",  # i32.ge_s: MATERIALISED is the sign bit
-                emit.IF_EMPTY,
-                self._store_zeros(self._now.zero),
-                emit.END,
-            ]
-        parts.append(self._exit(k + 1))
-        self._check(k + 1, AFTER_CALL, b"".join(parts))
+
+    def _settle_before_trap(self, after: int, before: int) -> None:
+        """Pushes the frame, which some paths have done, before the next instruction that may trap."""
+        traps = self._survey.traps
+        at = bisect_left(traps, after + 1)
+        if at < len(traps) and traps[at] < before and self._typed.reachable[traps[at]]:
+            self._activate(traps[at])
 
     def _note_activity(self, k: int) -> None:
         active = self._now.active == ACTIVE
         activity = self._activity
-        if not activity or activity[-1][1] is not active:
+        if (activity[-1][1] if activity else False) is not active:
             activity.append((k, active))
 
-    def _signature(self, instruction: Instruction) -> tuple[int, tuple[ValType, ...]]:
-        """Operands popped by a call (the callee's index among them), and its results."""
-        module, imm, code = self._module, instruction.imm, instruction.op.code
-        type: FuncType
-        if code in (0x10, 0x12):
-            type = module.functions[imm].type
-            return len(type.params), type.results
-        if code in (0x11, 0x13):
-            type = module.func_type(imm.type_index)
+    # ── ways out ───────────────────────────────────────────────────────────────────────────────
+
+    def _exit(self, resume_point: int) -> bytes:
+        """Goes on in the slow twin (or the stub) and never comes back."""
+        return b"".join(
+            [
+                self._access.fp,
+                emit.i32_const(resume_point),
+                emit.i32_const(self._slot),
+                emit.return_call_indirect(self._cold_type, self._additions.slots_table),
+            ]
+        )
+
+    def _locals(self) -> bytes:
+        """Stores all locals that the frame does not have."""
+        return self._stores.locals(self._now.dirty) + self._stores.zeros(self._now.zero)
+
+    def _leave(self, operands: list[Copied], resume_point: int) -> bytes:
+        """Stores everything that the frame lacks, and goes."""
+        stores = self._stores.operands(operands)
+        return b"".join([self._activation(), stores, self._locals(), self._exit(resume_point)])
+
+    def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
+        """A check site.  Each has its own address: of two checks of one byte, Cranelift would delete
+        the second if the first dominates it, and a loop could not be interrupted any more."""
+        address = SITES_BASE + self._first_site + len(self._sites)
+        self._sites.append(resume_point << 2 | kind)
+        load = self._additions.memory_access(0x2D, address)  # i32.load8_u
+        self._writer.out += b"".join([emit.i32_const(0), load, emit.IF_EMPTY, cold, emit.END])
+
+    def _check_caught(self, resume_point: int, types: tuple[ValType, ...], base: int) -> None:
+        """Where an exception may have come to.
+
+        Frames that were unwound are taken off the shadow stack.  There is a check site, because the one
+        after the call was not come by; and if the host has changed the frame during that call, then the
+        frame is right and the machine's registers are not.
+        """
+        self._writer.out += b"".join([self._access.fp, emit.global_set(SP), self._own_instance()])
+        operands = self._stores.peek(types, base)
+        parts = [self._stores.operands(operands), self._stores.unless_materialised(self._locals())]
+        self._check(resume_point, CATCH, b"".join([*parts, self._exit(resume_point)]))
+
+    # ── the pieces of a body ───────────────────────────────────────────────────────────────────
+
+    def _prologue(self) -> None:
+        out = self._writer.out
+        if not self._leaf:
+            out += self._frame_address() + emit.local_set(self._fp)
+        self._check(0, ENTRY, self._leave([], 0))
+        if self._survey.tries:
+            # What catches an exception puts the stack pointer back to this frame, so it must be there.
+            out += self._activation() + self._access.store_i32(RESUME_OFFSET, emit.i32_const(0))
+            self._now.active = ACTIVE
+            self._note_activity(0)
+        out += b"\x02" + self._additions.block_type(self._type.results)
+
+    def _enter(self, k: int, kind: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
+        """``block``, ``loop``, ``if``, ``try_table``."""
+        loop = kind == _LOOP
+        if not live:
+            self._labels.append(Label(loop, None, settable=self._settable))
+            return
+        targets = None
+        if kind == _TRY_TABLE:
+            # Labels count from outside of the try_table.
+            targets = tuple(self._labels[-1 - catch.label] for catch in instruction.imm.catches)
+        control = self._typed.controls[k]
+        facts = self._survey.facts[k]
+        base = control.height
+        if facts.leaves:
+            self._writer.copy_to(instruction.offset)
+            self._store_operands(stack, base)
         else:
-            type = module.func_type(imm)
-        return len(type.params) + 1, type.results
+            self._keep_stored(stack, base)
+        catches = facts.catches and not loop
+        label = Label(loop, self._stored, settable=self._settable, catches=catches, targets=targets)
+        if kind == _IF:
+            label.at_else = self._now.copy()
+        if targets is not None:
+            self._tries.append(label)
+        if loop:
+            self._enter_loop(k, instruction)
+        self._labels.append(label)
 
-    def _division(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
-        kind, overflows = DIVISIONS[instruction.op.code]
-        self._copy_to(instruction.offset)
-        assert stack is not None
-        operands = self._expose(stack, min(self._stored, stack.height - 1))
-        get = [emit.local_get(local) for _, _, local in operands]
-        a, b = get[-2:]
-        parts = get[:-2]
-        if kind == "i32":
-            parts += [b, b"\x45"]
-            if overflows:
-                parts += [b, b"\x41\x7f\x46", a, b"\x41\x80\x80\x80\x80\x78\x46\x71\x72"]
-        else:
-            parts += [b, b"\x50"]
-            if overflows:
-                minimum = b"\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7f"
-                parts += [b, b"\x42\x7f\x51", a, minimum, b"\x51\x71\x72"]
-        parts += [emit.IF_EMPTY, self._leave(operands, k), emit.END, a, b]
-        self._out += b"".join(parts)
+    def _enter_loop(self, k: int, instruction: Instruction) -> None:
+        control, facts, now = self._typed.controls[k], self._survey.facts[k], self._now
+        writer = self._writer
+        if facts.calls or (facts.traps and now.active == UNCERTAIN):
+            self._activate(k)
+        if facts.calls:
+            before = now.dirty & ~facts.assigned
+            if before:
+                # Clean in the whole loop then: stored once instead of in each iteration.
+                writer.copy_to(instruction.offset)
+                writer.out += self._stores.locals(before)
+                now.dirty &= ~before
+        assigned = facts.assigned & ~self._settable
+        now.dirty |= assigned
+        now.zero &= ~assigned
+        writer.copy_to(instruction.end)
+        if facts.catches:
+            self._check_caught(k + 1, control.params, control.height)
+        elif facts.endless:
+            operands = self._stores.peek(control.params, control.height)
+            self._check(k + 1, LOOP, self._leave(operands, k + 1))
 
-    def _unreachable(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
-        self._copy_to(instruction.offset)
-        self._out += self._activation()
-        frame, access = self._frame, self._access
-        while stack is not None and stack.height >= self._stored:
-            local = self._temporary(stack.type, 0)
-            self._out += emit.local_set(local)
-            self._out += access.store_local(stack.type, frame.operand(stack.height), local)
-            stack = stack.below
-        stores = [self._store_mask(self._now.dirty), self._store_zeros(self._now.zero), self._exit(k)]
-        self._out += b"".join(stores)
-
-    def _join_targets(self, instruction: Instruction) -> None:
-        for depth in branch_depths(instruction):
-            self._labels[-1 - depth].branch(self._now)
-
-    def _recover(self) -> bytes:
-        """After a catch: takes the frames that were unwound off the shadow stack."""
-        parts = [self._access.fp, emit.global_set(SP), emit.i32_const(0)]
-        parts += [self._additions.memory_access(0x28, INSTANCE_ID, 2), emit.global_set(INSTANCE)]
-        return b"".join(parts)
+    def _else(self, live: bool) -> None:
+        label = self._labels[-1]
+        if live:
+            label.branch(self._now)
+        if label.at_else is not None:
+            self._now = label.at_else
+            label.at_else = None
+        self._stored = label.stored
+        self._forget(label)
 
     def _end(self, k: int, live: bool) -> None:
         """``end`` of a construct, or of the function."""
@@ -532,7 +435,11 @@ class FastTwinBuilder:
         self._stored = label.stored
         self._forget(label)
         if label.catches:
-            self._landing(k)
+            instructions = self._typed.instructions
+            control = self._typed.controls[k]
+            self._writer.copy_to(instructions[k].end)
+            self._check_caught(min(k + 1, len(instructions) - 1), control.results, control.height)
+        self._note_activity(k)
 
     def _forget(self, label: Label) -> None:
         """Non-nullable locals that were first assigned inside a construct have no value after it."""
@@ -542,162 +449,75 @@ class FastTwinBuilder:
             self._now.dirty &= ~settable
             self._now.zero |= settable
 
-    def _landing(self, k: int) -> None:
-        """After the ``end`` of a construct to which an exception may have led."""
-        instructions = self._typed.instructions
-        last = k == len(instructions) - 1
-        self._copy_to(instructions[k].end)
-        self._out += self._recover()
-        control = self._typed.controls[k]
-        # The callee may have been paused for long, and did not come back to the site after the call.
-        operands = self._peek(control.results, control.height)
-        resume_point = k if last else k + 1
-        access, frame = self._access, self._frame
-        parts = [access.store_local(type, frame.operand(height), local) for height, type, local in operands]
-        if self._now.dirty or self._now.zero:
-            # What the host has edited during the call that threw is true only in the frame.
-            parts += [
-                access.load_i32(RESUME_OFFSET),
-                emit.i32_const(0),
-                b"\x4e",  # i32.ge_s: MATERIALISED is the sign bit
-                emit.IF_EMPTY,
-                self._store_mask(self._now.dirty),
-                self._store_zeros(self._now.zero),
-                emit.END,
-            ]
-        parts.append(self._exit(resume_point))
-        self._check(resume_point, CATCH, b"".join(parts))
+    def _call(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
+        arguments, results = self._signature(instruction)
+        high = (stack.height + 1 if stack is not None else 0) - arguments
+        writer, stores, now = self._writer, self._stores, self._now
+        self._activate(k)
+        writer.copy_to(instruction.offset)
+        self._store_operands(stack, high)
+        writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
+        writer.out += stores.locals(now.dirty)
+        now.dirty = 0
+        if self._tries:
+            self._tries[-1].throw(now)
+        self._unassigned[k] = now.zero
+        writer.copy_to(instruction.end)
+        # After the call: only the results are not in the frame.
+        operands = stores.operands(stores.peek(results, high))
+        # The host may have written the zeros already, and changed one since.
+        zeros = stores.unless_materialised(stores.zeros(now.zero))
+        self._check(k + 1, AFTER_CALL, b"".join([operands, zeros, self._exit(k + 1)]))
 
-    # ── the whole ──────────────────────────────────────────────────────────────────────────────
+    def _signature(self, instruction: Instruction) -> tuple[int, tuple[ValType, ...]]:
+        """Operands popped by a call (the callee's index among them), and its results."""
+        module, imm, code = self._module, instruction.imm, instruction.op.code
+        type: FuncType
+        if code == 0x10:
+            type = module.functions[imm].type
+            return len(type.params), type.results
+        type = module.func_type(imm.type_index if code == 0x11 else imm)
+        return len(type.params) + 1, type.results
 
-    def build(self) -> FastTwin:
-        """The rewritten body.
+    def _division(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
+        """Leaves if the division will trap: divisor 0, or the one quotient that is too large."""
+        assert stack is not None
+        self._writer.copy_to(instruction.offset)
+        operands = self._stores.expose(stack, self._keep_stored(stack, stack.height - 1))
+        get = [emit.local_get(copied.local) for copied in operands]
+        condition = emit.division_traps(*DIVISIONS[instruction.op.code], *get[-2:])
+        parts = [*get[:-2], condition, emit.IF_EMPTY, self._leave(operands, k), emit.END, *get[-2:]]
+        self._writer.out += b"".join(parts)
 
-        :raises UnsupportedInstructionError: the function can't be made debuggable.
-        :raises UnsupportedFeatureError: it would become larger than the engine allows.
-        """
-        typed = self._typed
-        self._facts = survey(typed)
-        self._leaf = not (self._facts[WHOLE].calls or self._facts[WHOLE].tries)
-        self._prologue()
-        self._labels.append(Label(False, 0, settable=self._settable, catches=self._facts[WHOLE].catches))
-        next_flow = Flow.NEXT
-        stacks, reachable = typed.stacks, typed.reachable
-        for k, instruction in enumerate(typed.instructions):
-            op = instruction.op
-            flow = op.flow
-            if not k & 2047:
-                self._tick()
-            if flow is next_flow:
-                self._plain(k, instruction, stacks[k], reachable[k])
-                continue
-            live = bool(reachable[k])
-            if flow in _ENTERS:
-                self._enter(k, instruction, stacks[k], live)
-            elif flow is Flow.END:
-                self._end(k, live)
-            elif flow is Flow.ELSE:
-                label = self._labels[-1]
-                if live:
-                    label.branch(self._now)
-                if label.at_else is not None:
-                    self._now = label.at_else
-                    label.at_else = None
-                self._stored = label.stored
-                self._forget(label)
-            elif flow is Flow.RETURN:
-                self._replace(instruction, emit.br(len(self._labels) - 1))
-                if live:
-                    self._labels[0].branch(self._now)
-            elif not live:
-                pass
-            elif flow is Flow.BRANCH or flow is Flow.BRANCH_TABLE:
-                self._join_targets(instruction)
-            elif flow is Flow.BRANCH_IF:
-                top = stacks[k]
-                assert top is not None
-                self._stored = min(self._stored, top.height)
-                self._join_targets(instruction)
-            elif flow is Flow.CALL:
-                self._call(k, instruction, stacks[k])
-            elif flow is Flow.TAIL_CALL:
-                if op.code == 0x12:
-                    self.tail_called.add(instruction.imm)
-                self._copy_to(instruction.offset)
-                self._out += self._deactivation()
-            elif flow is Flow.UNREACHABLE:
-                self._unreachable(k, instruction, stacks[k])
-            elif flow is Flow.THROW:
-                if self._now.active == UNCERTAIN:
-                    self._activate(instruction)
-                self._note_activity(k)
-                if self._tries:
-                    self._copy_to(instruction.offset)
-                    self._out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
-                    self._out += self._store_mask(self._now.dirty)
-                    self._now.dirty = 0
-                    self._tries[-1].throw(self._now)
-            else:
-                raise self._unsupported(instruction)
-            if len(self._out) > MAX_BODY:
-                break
-        self._copy_to(typed.instructions[-1].end)
-        self._out += self._deactivation() + emit.END
-        return self._finish()
+    def _unreachable(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
+        self._writer.copy_to(instruction.offset)
+        self._writer.out += self._activation()
+        high = stack.height + 1 if stack is not None else 0
+        self._stores.pop_into_frame(stack, self._keep_stored(stack, high))
+        self._writer.out += self._locals() + self._exit(k)
 
-    def _plain(self, k: int, instruction: Instruction, stack: Operand | None, live: int) -> None:
-        code = instruction.op.code
-        if code in (_GLOBAL_GET, _GLOBAL_SET):
-            opcode = b"\x23" if code == _GLOBAL_GET else b"\x24"
-            self._replace(instruction, opcode + uleb(instruction.imm + FIRST_GLOBAL))
-        if not live:
-            return
-        if code in (_LOCAL_SET, _LOCAL_TEE):
-            bit = 1 << instruction.imm
-            self._now.dirty |= bit
-            self._now.zero &= ~bit
-            self._settable &= ~bit
-        elif code in DIVISIONS:
-            if division_can_trap(self._typed.instructions, k):
-                self._division(k, instruction, stack)
-        else:
-            if instruction.op.traps:
-                if self._now.active == UNCERTAIN:
-                    self._activate(instruction)
-                self._note_activity(k)
-            if code == _REF_FUNC:
-                self._additions.helper("ref.func", instruction.imm)
-            elif code in HELPED:
-                imm = instruction.imm
-                first, second = imm if isinstance(imm, tuple) else (imm, 0)
-                self._additions.helper(HELPED[code], first, second)
-        if self._stored:
-            height = stack.height + 1 if stack is not None else 0
-            pops = instruction.op.pop_count
-            if pops < 0:
-                after = self._typed.stacks[k + 1]
-                pops = height - (after.height if after is not None else 0)
-            if self._stored > height - pops:
-                self._stored = height - pops
+    def _throw(self, k: int, instruction: Instruction) -> None:
+        if self._now.active == UNCERTAIN:
+            self._activate(k)
+        if self._tries:
+            self._writer.copy_to(instruction.offset)
+            self._writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
+            self._writer.out += self._stores.locals(self._now.dirty)
+            self._now.dirty = 0
+            self._tries[-1].throw(self._now)
 
     def _finish(self) -> FastTwin:
-        body = self._typed.function.body
-        assert body is not None
-        if len(self._typed.locals) + len(self._new_locals) > MAX_LOCALS:
+        writer = self._writer
+        if writer.local_count > MAX_LOCALS:
             raise self._refused("has too many locals to be made debuggable")
-        groups = list(body.local_groups)
-        for type in self._new_locals:
-            if groups and groups[-1][1] == type:
-                groups[-1] = (groups[-1][0] + 1, type)
-            else:
-                groups.append((1, type))
-        head = emit.local_groups(groups)
+        head = writer.head()
         if self._leaf and self._fp_needed:
             head += self._frame_address() + emit.local_set(self._fp)
-        if len(head) + len(self._out) > MAX_BODY:
+        if len(head) + len(writer.out) > MAX_BODY:
             raise self._refused("gets too large when it is made debuggable")
-        new = array("I", [at + len(head) for at in self._new])
-        return FastTwin(head + self._out, new, self._old, self._sites, self._unassigned, self._activity)
+        size = len(head)
+        new = array("I", [at + size for at in writer.new])
+        return FastTwin(head + writer.out, new, writer.old, self._sites, self._unassigned, self._activity)
 
     def _refused(self, why: str) -> UnsupportedFeatureError:
         function = self._typed.function
@@ -707,26 +527,9 @@ class FastTwinBuilder:
             f"a function {why}", offset=body.start, function=function.index, function_name=name
         )
 
-    def _unsupported(self, instruction: Instruction) -> UnsupportedInstructionError:
-        function = self._typed.function
-        return UnsupportedInstructionError(
-            f"{instruction.op.name} can't be made debuggable yet",
-            offset=instruction.offset,
-            function=function.index,
-            function_name=self._module.function_name(function.index),
-        )
 
-
-_ENTERS = (Flow.BLOCK, Flow.LOOP, Flow.IF, Flow.TRY_TABLE)
-
-
-def _bits(mask: int) -> list[int]:
-    """Numbers of the set bits, ascending."""
-    if mask < 1 << 64:
-        found = []
-        while mask:
-            low = mask & -mask
-            found.append(low.bit_length() - 1)
-            mask ^= low
-        return found
-    return [i for i, digit in enumerate(reversed(bin(mask)[2:])) if digit == "1"]
+def _operand_below(stack: Operand | None, high: int) -> Operand | None:
+    """The topmost operand at a height under *high*."""
+    while stack is not None and stack.height >= high:
+        stack = stack.below
+    return stack

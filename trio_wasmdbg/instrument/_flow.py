@@ -10,6 +10,8 @@ from typing import Final
 
 from attrs import define
 
+from ..wasm import Operand
+
 __all__ = ["ACTIVE", "INACTIVE", "UNCERTAIN", "Flowing", "Label"]
 
 INACTIVE: Final = 0
@@ -51,7 +53,7 @@ class Flowing:
 class Label:
     """An open construct.
 
-    :ivar stored: how many operands are stored at its end, whatever happens inside.
+    :ivar stored: topmost of the operands that are stored at its end, whatever happens inside.
     :ivar at_end: state merged from the branches to its end; None if there was none.
     :ivar at_else: state at the beginning of an ``if``'s other arm, until that has begun.
     :ivar settable: mask of the non-nullable locals that had no value yet where it was entered; they have
@@ -62,7 +64,7 @@ class Label:
     """
 
     loop: bool
-    stored: int
+    stored: Operand | None
     at_end: Flowing | None = None
     at_else: Flowing | None = None
     settable: int = 0

@@ -29,7 +29,7 @@ from ..wasm import (
     vector,
 )
 from ._additions import FIRST_GLOBAL, HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
-from ._fast_twin import HELPED
+from ._kinds import HELPED
 from ._plans import FunctionPlan, Instrumented
 
 __all__ = ["CompanionImports", "helper_type"]

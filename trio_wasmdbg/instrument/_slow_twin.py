@@ -31,12 +31,11 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
-from ._fast_twin import HELPED
 from ._frames import RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
+from ._kinds import DIVISIONS, HELPED, division_can_trap
 from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
-from ._survey import DIVISIONS, division_can_trap
 from ._watch import Condition, ConditionPlaces, accesses, arguments, is_watched
 
 __all__ = ["CHUNK", "SlowTwinBuilder"]
@@ -631,17 +630,7 @@ class SlowTwinBuilder:
         return parts
 
     def _division_check(self, k: int, code: int, loads: list[bytes]) -> bytes:
-        kind, overflows = DIVISIONS[code]
-        a, b = loads
-        if kind == "i32":
-            parts = [b, b"\x45"]
-            if overflows:
-                parts += [b, b"\x41\x7f\x46", a, b"\x41\x80\x80\x80\x80\x78\x46\x71\x72"]
-        else:
-            parts = [b, b"\x50"]
-            if overflows:
-                minimum = b"\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7f"
-                parts += [b, b"\x42\x7f\x51", a, minimum, b"\x51\x71\x72"]
+        parts = [emit.division_traps(*DIVISIONS[code], *loads)]
         parts += [emit.IF_EMPTY, self._trap_hook(k, 1), emit.END]
         return b"".join(parts)
 

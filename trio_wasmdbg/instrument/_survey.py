@@ -6,14 +6,30 @@ inside, is there a call inside, and can the function leave for its slow twin fro
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from attrs import define
+from attrs import define, frozen
 
-from ..wasm import BY_NAME, BrTable, Flow, Instruction, TypedBody
+from ..wasm import BrTable, Instruction, TypedBody
+from ._kinds import KINDS, TRAPS, Kind, division_can_trap
 
-__all__ = ["DIVISIONS", "WHOLE", "Facts", "branch_depths", "division_can_trap", "survey"]
+__all__ = ["WHOLE", "Facts", "Survey", "branch_depths", "survey"]
+
+WHOLE: Final = -1
+"""Key of the facts about the whole function."""
+
+_UNBRANCHED: Final = 1 << 60
+
+# Plain ints: comparing with a member of an enum would look it up each time.
+_ASSIGN, _DIVISION, _CALL, _LOOP, _IF = (
+    int(k) for k in (Kind.ASSIGN, Kind.DIVISION, Kind.CALL, Kind.LOOP, Kind.IF)
+)
+_BLOCK, _TRY_TABLE, _ELSE, _END = (int(k) for k in (Kind.BLOCK, Kind.TRY_TABLE, Kind.ELSE, Kind.END))
+_BRANCH, _BRANCH_TABLE, _UNREACHABLE = (
+    int(k) for k in (Kind.BRANCH, Kind.BRANCH_TABLE, Kind.UNREACHABLE)
+)
 
 
 class Facts(NamedTuple):
@@ -26,44 +42,40 @@ class Facts(NamedTuple):
     :ivar endless: for a loop: it can go round without coming by a call, after which there is a check site;
         so it needs one of its own.
     :ivar catches: an exception that is caught leads to its label.
-    :ivar tries: known of the whole function only: an exception is caught somewhere.
     """
 
     assigned: int
     calls: bool
     leaves: bool
     traps: bool
-    endless: bool
+    endless: bool = False
     catches: bool = False
-    tries: bool = False
 
 
-DIVISIONS: Final = {
-    BY_NAME[f"{kind}.{name}"].code: (kind, name == "div_s")
-    for kind in ("i32", "i64")
-    for name in ("div_s", "div_u", "rem_s", "rem_u")
-}
-"""Integer divisions by ``Op.code``: the type, and whether the quotient can overflow."""
+@frozen
+class Survey:
+    """What the pass has found.
 
-_CONSTANTS = (BY_NAME["i32.const"].code, BY_NAME["i64.const"].code)
-_ASSIGNMENTS = (BY_NAME["local.set"].code, BY_NAME["local.tee"].code)
+    :ivar places: ordinals of the instructions that the fast twin must look at, with their kinds.
+    :ivar traps: ordinals of the instructions that may trap by themselves.
+    :ivar facts: by the ordinal of the construct's opening instruction, and by :data:`WHOLE`.
+    :ivar tries: an exception is caught somewhere.
+    """
 
+    places: list[tuple[int, int]]
+    traps: list[int]
+    facts: dict[int, Facts]
+    tries: bool
 
-def division_can_trap(instructions: list[Instruction], k: int) -> bool:
-    """Whether the division *k* may trap: not if the divisor is a constant other than 0 and -1."""
-    before = instructions[k - 1] if k else instructions[k]
-    return not (before.op.code in _CONSTANTS and before.imm not in (0, -1))
-
-
-_UNBRANCHED: Final = 1 << 60
-
-WHOLE: Final = -1
-"""Key of the facts about the whole function."""
+    @property
+    def whole(self) -> Facts:
+        """About the whole function."""
+        return self.facts[WHOLE]
 
 
 @define
 class _Scope:
-    """An open construct during the survey.
+    """An open construct during the survey; ``assigned``, ``calls`` and ``leaves`` are those around it.
 
     :ivar loops: number of loops that are open around its end, or for a loop, itself included.
     :ivar at_end: the least ``passed`` of the branches to its end.
@@ -73,81 +85,77 @@ class _Scope:
     opened: int
     loop: bool
     loops: int
-    outer: Facts
+    assigned: int
+    calls: bool
+    leaves: bool
     at_end: int = _UNBRANCHED
     at_else: int = _UNBRANCHED
     endless: bool = False
     catches: bool = False
 
 
-def survey(typed: TypedBody) -> dict[int, Facts]:
-    """Facts by the ordinal of the construct's opening instruction, and by :data:`WHOLE`."""
+def survey(typed: TypedBody) -> Survey:
+    """Look through a body once."""
     instructions, reachable = typed.instructions, typed.reachable
+    codes = [instruction[2].code for instruction in instructions]
+    kinds = KINDS
+    places = [(k, kinds[code]) for k, code in enumerate(codes) if code in kinds]
+    traps = [k for k, code in enumerate(codes) if code in TRAPS]
+
     facts: dict[int, Facts] = {}
-    assigned, calls, leaves, traps = 0, False, False, False
+    assigned, calls, leaves = 0, False, False
     # Of the open loops, the outermost `passed` ones have certainly come by a call since their header.
     loops, passed = 0, 0
-    caught = False
-    open_ = [_Scope(WHOLE, False, 0, Facts(0, False, False, False, False))]
-    next_flow = Flow.NEXT
-    for k, instruction in enumerate(instructions):
-        op = instruction.op
-        flow = op.flow
-        if flow is next_flow:
-            code = op.code
-            if code in _ASSIGNMENTS:
-                assigned |= 1 << instruction.imm
-            elif op.traps and reachable[k]:
-                if code not in DIVISIONS:
-                    traps = True
-                elif division_can_trap(instructions, k):
-                    leaves = True
-        elif flow in (Flow.BLOCK, Flow.LOOP, Flow.IF, Flow.TRY_TABLE):
-            loop = flow is Flow.LOOP
+    tries = False
+    open_ = [_Scope(WHOLE, False, 0, 0, False, False)]
+    for k, kind in places:
+        if kind == _ASSIGN:
+            assigned |= 1 << instructions[k][3]
+        elif _BLOCK <= kind <= _TRY_TABLE:
+            loop = kind == _LOOP
             loops += loop
-            if flow is Flow.TRY_TABLE and reachable[k]:
-                for catch in instruction.imm.catches:
-                    # labels count from outside of the try_table
-                    open_[-1 - catch.label].catches = caught = True
-            open_.append(_Scope(k, loop, loops, Facts(assigned, calls, leaves, traps, False)))
-            if flow is Flow.IF:
-                open_[-1].at_else = passed
-            assigned, calls, leaves, traps = 0, False, loop, False
-        elif flow is Flow.END:
+            if kind == _TRY_TABLE and reachable[k]:
+                for catch in instructions[k].imm.catches:
+                    # Labels count from outside of the try_table.
+                    open_[-1 - catch.label].catches = tries = True
+            scope = _Scope(k, loop, loops, assigned, calls, leaves)
+            open_.append(scope)
+            if kind == _IF:
+                scope.at_else = passed
+            assigned, calls, leaves = 0, False, loop
+        elif kind == _END:
             scope = open_.pop()
             leaves = leaves or scope.catches
-            facts[scope.opened] = Facts(assigned, calls, leaves, traps, scope.endless, scope.catches)
-            around = scope.outer
-            assigned |= around.assigned
-            calls |= around.calls
-            leaves |= around.leaves
-            traps |= around.traps
+            start = scope.opened
+            inside = bisect_left(traps, k) > bisect_left(traps, start)
+            facts[start] = Facts(assigned, calls, leaves, inside, scope.endless, scope.catches)
+            assigned |= scope.assigned
+            calls |= scope.calls
+            leaves |= scope.leaves
             passed = min(passed if reachable[k] else _UNBRANCHED, scope.at_end, scope.at_else)
             loops -= scope.loop
             passed = min(passed, loops)
-        elif flow is Flow.ELSE:
+        elif kind == _ELSE:
             scope = open_[-1]
             if reachable[k]:
                 scope.at_end = min(scope.at_end, passed)
             passed, scope.at_else = scope.at_else, _UNBRANCHED
         elif reachable[k]:
-            if flow is Flow.CALL:
+            if kind == _CALL:
                 calls = leaves = True
                 passed = loops
-            elif flow is Flow.UNREACHABLE:
+            elif kind == _UNREACHABLE:
                 leaves = True
-            elif flow is Flow.THROW:
-                traps = True
-            elif flow in (Flow.BRANCH, Flow.BRANCH_IF, Flow.BRANCH_TABLE):
-                for depth in branch_depths(instruction):
+            elif kind == _DIVISION:
+                leaves = leaves or division_can_trap(instructions, k)
+            elif _BRANCH <= kind <= _BRANCH_TABLE:
+                for depth in branch_depths(instructions[k]):
                     scope = open_[-1 - depth]
                     if not scope.loop:
                         scope.at_end = min(scope.at_end, passed)
                     elif passed < scope.loops:
                         scope.endless = True
-    if caught:
-        facts[WHOLE] = facts[WHOLE]._replace(tries=True)
-    return facts
+    return Survey(places, traps, facts, tries)
 
 
 def branch_depths(instruction: Instruction) -> Collection[int]:

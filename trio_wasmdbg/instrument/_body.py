@@ -1,0 +1,84 @@
+"""A rewritten body while it is written: copied ranges, inserted code, new locals."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final
+
+from ..wasm import I32, Body, Instruction, ValType
+from . import _emit as emit
+
+__all__ = ["INSERTED", "BodyWriter"]
+
+INSERTED: Final = 0x8000_0000
+"""Flag in :attr:`BodyWriter.old`: the bytes from here on were inserted before that place."""
+
+
+class BodyWriter:
+    """Collects the code of one function.
+
+    :ivar out: the code so far.
+    :ivar new: offsets in ``out`` at which ranges begin, ascending.
+    :ivar old: for each of ``new``, the file offset in the original module, or that with :data:`INSERTED` set.
+    """
+
+    def __init__(self, data: bytes, body: Body, first_local: int) -> None:
+        """:param first_local: index of the first new local, which is an ``i32``."""
+        self._data = data
+        self._body = body
+        self._position = body.code_start  # of what is to be copied next
+        self._first_local = first_local
+        self._locals: list[ValType] = [I32]
+        self._temporaries: dict[ValType, list[int]] = {}
+        self.out = bytearray()
+        self.new = array("I")
+        self.old = array("I")
+        self._mark(body.code_start | INSERTED)
+
+    @property
+    def local_count(self) -> int:
+        """All locals, parameters included."""
+        return self._first_local + len(self._locals)
+
+    def _mark(self, old: int) -> None:
+        new, at = self.new, len(self.out)
+        if new and new[-1] == at:
+            self.old[-1] = old
+        else:
+            new.append(at)
+            self.old.append(old)
+
+    def copy_to(self, offset: int) -> None:
+        """Copies the original bytes up to *offset*; what is inserted next comes before that place."""
+        position = self._position
+        if position < offset:
+            self._mark(position)
+            self.out += self._data[position:offset]
+            self._position = offset
+            self._mark(offset | INSERTED)
+
+    def replace(self, instruction: Instruction, code: bytes) -> None:
+        """Puts *code* in place of an instruction (and maps it to that instruction's offset)."""
+        self.copy_to(instruction.offset)
+        self._mark(instruction.offset | INSERTED)
+        self.out += code
+        self._position = instruction.end
+        self._mark(instruction.end | INSERTED)
+
+    def temporary(self, type: ValType, number: int) -> int:
+        """The new local *number* of this type."""
+        pool = self._temporaries.setdefault(type, [])
+        while len(pool) <= number:
+            pool.append(self._first_local + len(self._locals))
+            self._locals.append(type)
+        return pool[number]
+
+    def head(self) -> bytes:
+        """The local declarations."""
+        groups = list(self._body.local_groups)
+        for type in self._locals:
+            if groups and groups[-1][1] == type:
+                groups[-1] = (groups[-1][0] + 1, type)
+            else:
+                groups.append((1, type))
+        return emit.local_groups(groups)

@@ -1,0 +1,114 @@
+"""Which instructions the rewriter has to look at; all others are copied unseen, in ranges.
+
+Four in five instructions of compiled code are loads, constants, arithmetic: finding the rest by one
+look into a table each is what makes rewriting fast.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from ..wasm import BY_NAME, OPS, Flow, Instruction, Op
+
+__all__ = ["DIVISIONS", "HELPED", "KINDS", "NUMERIC", "TRAPS", "Kind", "division_can_trap"]
+
+
+class Kind(IntEnum):
+    """What the fast twin has to do about an instruction."""
+
+    ASSIGN = 0
+    """``local.set``, ``local.tee``."""
+    GLOBAL = 1
+    """Has a global's index, which is shifted."""
+    SELECT = 2
+    """Its result stands where its first operand did."""
+    DIVISION = 3
+    HELPED = 4
+    """Slow twins need a helper function for it."""
+    BLOCK = 5
+    LOOP = 6
+    IF = 7
+    TRY_TABLE = 8
+    ELSE = 9
+    END = 10
+    BRANCH = 11
+    BRANCH_IF = 12
+    BRANCH_TABLE = 13
+    RETURN = 14
+    UNREACHABLE = 15
+    CALL = 16
+    TAIL_CALL = 17
+    THROW = 18
+
+
+DIVISIONS: Final = {
+    BY_NAME[f"{kind}.{name}"].code: (kind, name == "div_s")
+    for kind in ("i32", "i64")
+    for name in ("div_s", "div_u", "rem_s", "rem_u")
+}
+"""Integer divisions by ``Op.code``: the type, and whether the quotient can overflow."""
+
+HELPED: Final = {
+    BY_NAME[name].code: name
+    for name in (
+        "memory.init",
+        "data.drop",
+        "table.init",
+        "elem.drop",
+        "array.new_data",
+        "array.new_elem",
+        "array.init_data",
+        "array.init_elem",
+    )
+}
+"""Instructions that work on their own module's segments: slow twins call a helper function for them."""
+
+_BY_NAME: Final = {
+    "local.set": Kind.ASSIGN,
+    "local.tee": Kind.ASSIGN,
+    "global.get": Kind.GLOBAL,
+    "global.set": Kind.GLOBAL,
+    "select": Kind.SELECT,
+    "select t": Kind.SELECT,
+    "ref.func": Kind.HELPED,
+}
+
+
+def _kind(op: Op) -> Kind | None:
+    if op.flow is not Flow.NEXT:
+        return Kind[op.flow.name]
+    if op.code in DIVISIONS:
+        return Kind.DIVISION
+    if op.code in HELPED:
+        return Kind.HELPED
+    return _BY_NAME.get(op.name)
+
+
+KINDS: Final[dict[int, int]] = {}
+"""By ``Op.code``: a :class:`Kind`, as a plain int; what is not here needs no look."""
+
+for _op in OPS.values():
+    _found = _kind(_op)
+    if _found is not None:
+        KINDS[_op.code] = int(_found)
+
+TRAPS: Final = frozenset(
+    op.code for op in OPS.values() if op.traps and op.flow is Flow.NEXT and op.code not in DIVISIONS
+)
+"""Instructions that may trap in the fast twin by themselves.  Divisions don't: the twin leaves before."""
+
+NUMERIC: Final = frozenset(
+    op.code
+    for op in OPS.values()
+    if op.proposal in ("mvp", "sign-extension", "saturating-conversions", "bulk-memory", "tail-call")
+)
+"""Instructions that push numbers only, unless they get something else from a local, global or call."""
+
+_CONSTANTS = (BY_NAME["i32.const"].code, BY_NAME["i64.const"].code)
+
+
+def division_can_trap(instructions: list[Instruction], k: int) -> bool:
+    """Whether the division *k* may trap: not if the divisor is a constant other than 0 and -1."""
+    before = instructions[k - 1] if k else instructions[k]
+    return not (before.op.code in _CONSTANTS and before.imm not in (0, -1))
