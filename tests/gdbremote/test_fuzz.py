@@ -1,4 +1,4 @@
-"""Invariant: any bytes, however they are cut, give the same events, and end in nothing but RemoteProtocolError."""
+"""Invariant: any bytes, however they are cut, give the same events, or end in RemoteProtocolError."""
 
 from __future__ import annotations
 
