@@ -6,7 +6,7 @@ shifts an index but the two global imports, which come first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from ..errors import UnsupportedFeatureError
@@ -42,6 +42,7 @@ from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, F
 from ._fast_twin import FastTwin, FastTwinBuilder
 from ._frames import MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._imports import helper_type
+from ._kinds import NUMERIC
 from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
 from ._opaque import opaque_twin
 from ._plans import FunctionPlan, Instrumented, no_tick
@@ -71,6 +72,12 @@ class _Rewriter:
         self._escapable = _entered_from_outside(module)
         self._first_slot = Layout.of(0, 0).first_function_slot - module.imported_functions
         self._tail_called: set[int] = set()
+        self._numeric = all(g.type.valtype.is_num for g in module.globals) and all(
+            type.is_num
+            for entry in module.types
+            if isinstance(entry, FuncType)
+            for type in entry.params + entry.results
+        )
 
     def run(self) -> Instrumented:
         module, result = self._module, self._result
@@ -143,26 +150,9 @@ class _Rewriter:
 
     def _frame(self, typed: TypedBody) -> FrameLayout:
         """The frame's layout; appends the tables for its references."""
-        types = {id(type): type for type in typed.locals}
-        for stack in typed.stacks:
-            if stack is not None:
-                type = stack.type
-                types[id(type)] = type
-        module = self._module
-        for instruction in typed.instructions:
-            if instruction.op.flow is Flow.CALL:
-                imm = instruction.imm
-                called = (
-                    module.functions[imm].type
-                    if instruction.op.code == 0x10
-                    else module.func_type(imm if isinstance(imm, int) else imm.type_index)
-                )
-                if len(called.results) > 1:
-                    types.update((id(type), type) for type in called.results)
-        for control in typed.controls.values():
-            types.update((id(type), type) for type in control.params + control.results)
+        types = self._slot_types(typed)
         wide = False
-        for type in types.values():
+        for type in types:
             if type.is_ref:
                 self._additions.reference_table(type)
             elif type.is_vec:
@@ -175,9 +165,34 @@ class _Rewriter:
                 "too many locals and operands to be made debuggable",
                 offset=body.start if body is not None else None,
                 function=typed.function.index,
-                function_name=module.function_name(typed.function.index),
+                function_name=self._module.function_name(typed.function.index),
             )
         return frame
+
+    def _slot_types(self, typed: TypedBody) -> Collection[ValType]:
+        """The types of everything that its frames may have to hold; of numbers not all."""
+        module = self._module
+        types = {id(type): type for type in typed.locals}
+        codes = {instruction[2].code for instruction in typed.instructions}
+        if self._numeric and codes <= NUMERIC:
+            return types.values()
+        for stack in typed.stacks:
+            if stack is not None:
+                type = stack[1]
+                types[id(type)] = type
+        for instruction in typed.instructions:
+            if instruction.op.flow is Flow.CALL:
+                imm = instruction.imm
+                called = (
+                    module.functions[imm].type
+                    if instruction.op.code == 0x10
+                    else module.func_type(imm if isinstance(imm, int) else imm.type_index)
+                )
+                if len(called.results) > 1:
+                    types.update((id(type), type) for type in called.results)
+        for control in typed.controls.values():
+            types.update((id(type), type) for type in control.params + control.results)
+        return types.values()
 
     def _stub(self, results: tuple[ValType, ...]) -> bytes:
         """What a slot holds before there is a slow twin: asks the host, which puts one there meanwhile."""
