@@ -22,6 +22,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def spec(session: nox.Session) -> None:
+    """The whole official test suite, plain, in fast twins, in slow twins, and stepped; a few minutes."""
+    session.install(".[cli,dev]")
+    session.run("python", "-m", "pytest", "tests/spec", *session.posargs, env={"TRIO_WASMDBG_SPEC": "all"})
+
+
+@nox.session
 def typing(session: nox.Session) -> None:
     """The mypy check, strict, of the package, the tests and this file."""
     session.install(".[cli,dev]")

@@ -58,7 +58,7 @@ def test_what_it_calls_is_seen() -> None:
 
 def test_an_opaque_function_that_catches_is_refused() -> None:
     text = MODULE.replace("(global.set $g (local.get 40000))", "(block $b (try_table (catch_all $b)))")
-    with pytest.raises(UnsupportedFeatureError, match="too many locals.* in function 1"):
+    with pytest.raises(UnsupportedFeatureError, match=r"too many locals.* in function 1"):
         instrument(decode_module(wat(text)))
 
 
