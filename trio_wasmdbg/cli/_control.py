@@ -56,8 +56,7 @@ class Control:
         async with trio.open_nursery() as nursery:
             async for number in signals:
                 if number == signal.SIGCONT:
-                    if self._go_on is not None:
-                        self._go_on.set()
+                    self._end_pause()
                 elif self.scope.cancel_called:
                     self._leave()
                 elif self._debuggee is None or self._asked is not None:
@@ -118,20 +117,25 @@ class Control:
             self._asked.set()
         terminal = sys.stdin is not None and sys.stdin.isatty()
         on = "Enter goes on" if terminal else f"`kill -CONT {os.getpid()}` goes on"
-        self._go_on = trio.Event()
+        self._go_on = go_on = trio.Event()
         self._printer.say(f"Paused: {on}, Ctrl-C again cancels.")
         async with trio.open_nursery() as nursery:
             if terminal:
                 # The guest is paused, so nobody else reads.
-                nursery.start_soon(_wait_for_line, sys.stdin.fileno(), self._go_on)
-            await self._go_on.wait()
+                nursery.start_soon(self._wait_for_line, sys.stdin.fileno())
+            await go_on.wait()
             nursery.cancel_scope.cancel()
-        self._go_on = self._asked = None
+        self._printer.say("The guest goes on.")
 
+    async def _wait_for_line(self, terminal: int) -> None:
+        await trio.lowlevel.wait_readable(terminal)
+        os.read(terminal, 4096)  # at most what the user has typed: a terminal gives a line at a time
+        self._end_pause()
 
-async def _wait_for_line(terminal: int, read: trio.Event) -> None:
-    await trio.lowlevel.wait_readable(terminal)
-    os.read(terminal, 4096)  # at most what the user has typed: a terminal gives a line at a time
-    read.set()
+    def _end_pause(self) -> None:
+        if self._go_on is not None:
+            # At once: a Ctrl-C that comes right after this is a first one again.
+            self._go_on.set()
+            self._go_on = self._asked = None
 
 
