@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ._host import HostFunction
     from ._instances import GuestInstance
 
-__all__ = ["Calls"]
+__all__ = ["CallEnded", "Calls"]
 
 _host_call: contextvars.ContextVar[object | None] = contextvars.ContextVar(
     "trio_wasmdbg host call", default=None
@@ -99,6 +99,14 @@ class GuestTrapRequest(Exception):
 
     def __init__(self, trap: GuestTrap) -> None:
         self.trap = trap
+
+
+class CallEnded(trio.ClosedResourceError):
+    """A call was ended, or refused, because its debuggee is being dropped.
+
+    A class of its own, so that it is told from a failure of the body's: whoever drops a debuggee is not
+    told that by an exception.
+    """
 
 
 class Calls:
@@ -171,7 +179,7 @@ class Calls:
         if self._core.closed:
             raise UsageError("this debuggee is gone: its guest can be called only while its body runs")
         if self._core.ending:
-            raise trio.ClosedResourceError("the debuggee was cancelled, or its body has ended")
+            raise CallEnded("the debuggee was cancelled, or its body has ended")
         if not self._stack:
             return
         token = self._stack[-1].host_token
@@ -222,7 +230,7 @@ class Calls:
                 call.done.set()
         # Only where no cancellation of the caller's explains it: in a task outside of the debuggee's,
         # or shielded by the body.
-        raise trio.ClosedResourceError("the call was ended, with the debuggee or the host function it was in")
+        raise CallEnded("the call was ended, with the debuggee or the host function it was in")
 
     def cancel_all(self, outer: Call | None = None) -> None:
         """End the calls inside *outer*, or all of them; each takes until the guest's next check."""

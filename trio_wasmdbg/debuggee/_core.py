@@ -21,7 +21,7 @@ import wasmtime
 from ..engine import events, make_plan, walk_frames
 from ..errors import InternalError
 from ._arming import Arming
-from ._calls import Calls
+from ._calls import CallEnded, Calls
 from ._edits import Edits
 from ._evaluation import Evaluation
 from ._frames import Frame
@@ -143,9 +143,14 @@ class Core:
         """What the body has raised, where no event has told anybody so far."""
         if self._fatal is not None:
             return self._fatal
-        if self._finished is not None and not self.collected.is_set():
-            return self._finished.error
-        return None
+        if self._finished is None or self.collected.is_set():
+            return None
+        error = self._finished.error
+        if isinstance(error, ExceptionGroup):
+            # Its own nursery may have wrapped them.
+            ended, error = error.split(CallEnded)
+            return error if ended is None or error is not None else None
+        return None if isinstance(error, CallEnded) else error
 
     def drop(self) -> None:
         """Cancel the debuggee; idempotent, in the trio thread."""
