@@ -148,8 +148,7 @@ class Core:
         error = self._finished.error
         if isinstance(error, ExceptionGroup):
             # Its own nursery may have wrapped them.
-            ended, error = error.split(CallEnded)
-            return error if ended is None or error is not None else None
+            return error.split(CallEnded)[1]
         return None if isinstance(error, CallEnded) else error
 
     def drop(self) -> None:
