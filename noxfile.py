@@ -23,7 +23,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def spec(session: nox.Session) -> None:
-    """The whole official test suite, plain, in fast twins, in slow twins, and stepped; a few minutes."""
+    """The whole official test suite, in every mode; a few minutes."""
     session.install(".[cli,dev]")
     session.run("python", "-m", "pytest", "tests/spec", *session.posargs, env={"TRIO_WASMDBG_SPEC": "all"})
 

@@ -1,6 +1,6 @@
 """Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
 
-Four modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+Five modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
 for and answers 0 ("go on") to everything.
 """
 
@@ -29,8 +29,9 @@ from trio_wasmdbg.wasm import decode_module
 
 __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
-MODES: Final = ("plain", "fast", "slow", "stepped")
-"""Plain; fast twins with nothing armed; slow twins everywhere; a stop at every instruction."""
+MODES: Final = ("plain", "fast", "leaving", "slow", "stepped")
+"""Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after its
+entry; slow twins everywhere; a stop at every instruction."""
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -145,11 +146,17 @@ class Instance:
         self.base = ctypes.cast(debug.data_ptr(store), ctypes.c_void_p).value or 0
         world.instances.append(self)
         ctypes.c_uint32.from_address(self.base + layout.instance_id).value = len(world.instances)
-        if world.mode in ("slow", "stepped"):
+        if world.mode in ("leaving", "slow", "stepped"):
             plans = [plan.index for plan in instrumented.defined()]
             for at in range(0, len(plans), _BATCH):
                 self.make_slow(world, plans[at : at + _BATCH])
-            ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
+            if world.mode == "leaving":
+                for plan in instrumented.defined():
+                    for site in plan.sites:
+                        if site.kind != "entry":
+                            ctypes.memset(self.base + site.address, 1, 1)
+            else:
+                ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
         if world.mode == "stepped":
             ctypes.memset(self.base + layout.stops_base, 1, layout.stops)
         if instrumented.original.start is not None:

@@ -113,9 +113,7 @@ def constant(form: Form, context: Any) -> c.wasmtime_val_t:
         _set(value, _KINDS.get(rest[0], FUNC), bytes(24))
     elif head == "ref.extern":
         _set(value, EXTERN, bytes(24))
-        c.wasmtime_externref_new(
-            context, int(rest[0]) + 1, _FINALIZER(), ctypes.byref(value.of.externref)
-        )
+        c.wasmtime_externref_new(context, int(rest[0]) + 1, _FINALIZER(), ctypes.byref(value.of.externref))
     elif head == "ref.host":
         made = c.wasmtime_externref_t()
         c.wasmtime_externref_new(context, int(rest[0]) + 1, _FINALIZER(), ctypes.byref(made))
