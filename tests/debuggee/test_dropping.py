@@ -160,7 +160,7 @@ async def reach(scene: Scene, debuggee: Debuggee, moment: str, patch: pytest.Mon
         debuggee.add_breakpoint("leaf")
         assert isinstance(await debuggee.run(), events.Breakpoint)
 
-        def endless(*_: object, tick: Callable[[], None]) -> Any:
+        def endless(*_: object, tick: Callable[[], None], **__: object) -> Any:
             scene.token.run_sync_soon(scene.guest_is_busy.set)
             while True:
                 tick()

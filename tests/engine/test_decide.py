@@ -83,7 +83,7 @@ def test_binding(where: Where, places: list[tuple[int, int]], slipped: list[bool
     module = FakeModule()
     table.module_loaded(module)
     table.module_loaded(module)
-    assert table.points(module) == places
+    assert [(function, k) for function, k, _ in table.points(module)] == places
     assert breakpoint.pending == (not places)
     assert [binding.slipped for binding in breakpoint.bindings] == slipped
 
@@ -140,7 +140,7 @@ def test_conditions_messages_and_disabled_breakpoints() -> None:
     picky.enabled = False
     assert len(changes) == 3
     assert at(2) is None
-    assert decider.breakpoints.points(module) == [(1, 0)]
+    assert decider.breakpoints.points(module) == [(1, 0, ())]
     talker.enabled = False
     assert decider.breakpoints.points(module) == []
     assert (picky.hit_count, talker.hit_count) == (1, 4)
@@ -217,15 +217,15 @@ def test_where_steps_end(kind: StepKind, function: int, fp: int, k: int, ends: b
     assert (verdict is not None) == ends
     assert (decider.plan is None) == ends
     if ends:
-        assert decider.points(module, 1) == [], "a step has left a temporary stop behind"
+        assert decider.points(module, 1) == {}, "a step has left a temporary stop behind"
 
 
 def test_a_step_over_an_instruction_that_is_no_call_arms_the_whole_function() -> None:
     decider = Decider()
     frame = FramePlace(instance=1, fp=64, function=1, resume_point=0, is_call=False, last=2)
     decider.plan = make_plan(StepKind.OVER, frame, CALLER)
-    assert decider.points(FakeModule(), 1) == [(1, None), (2, 2)]
-    assert decider.points(FakeModule(), 2) == []
+    assert decider.points(FakeModule(), 1) == {(1, None): False, (2, 2): False}
+    assert decider.points(FakeModule(), 2) == {}
     assert not decider.everything
 
 
@@ -255,3 +255,16 @@ def test_a_step_of_several_instructions_counts_stops() -> None:
     decider.plan = make_plan(StepKind.INSTRUCTION, FRAME, CALLER, count=3)
     assert decider.everything
     assert [verdict_at(decider, module, k) for k in (0, 1, 2)] == [None, None, Reason.STEP]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "texts"),
+    [(["b", "a"], ("a", "b")), (["a", "a"], ("a",)), (["a", None], ()), ([len, "a"], ())],
+)
+def test_only_texts_can_be_left_to_the_guest(conditions: list[object], texts: tuple[str, ...]) -> None:
+    decider, module = Decider(), FakeModule()
+    decider.breakpoints.module_loaded(module)
+    for condition in conditions:
+        decider.breakpoints.add(Where("one"), condition=condition)
+    assert decider.breakpoints.points(module) == [(1, 0, texts)]
+    assert decider.points(module, 1) == {(1, 0): bool(texts)}

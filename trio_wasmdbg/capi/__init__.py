@@ -22,7 +22,7 @@ from trio_wasmdbg.capi._memory import MemoryView
 from trio_wasmdbg.capi._modules import compile, validate
 from trio_wasmdbg.capi._outcomes import Failed, Outcome, RawFrame, Returned, Trapped
 from trio_wasmdbg.capi._statistics import abandoned_futures, live_futures, live_host_functions, live_pendings
-from trio_wasmdbg.capi._store import StoreHandle, Storelike
+from trio_wasmdbg.capi._store import StoreHandle, Storelike, identity_of
 from trio_wasmdbg.capi._tables import table_get, table_set, table_size
 from trio_wasmdbg.capi._values import FloatBits, OpaqueReference, Signature, signature_of, signature_of_type
 
@@ -53,6 +53,7 @@ __all__ = [
     "StoreHandle",
     "Storelike",
     "get_global",
+    "identity_of",
     "new_global",
     "set_global",
     "signature_of",

@@ -17,7 +17,7 @@ from trio_wasmdbg.errors import InternalError, StoreClosedError
 if TYPE_CHECKING:
     from trio_wasmdbg.capi._calls import CallFuture
 
-__all__ = ["StoreHandle", "Storelike"]
+__all__ = ["StoreHandle", "Storelike", "identity_of"]
 
 _HANDLES: weakref.WeakKeyDictionary[wasmtime.Store, StoreHandle] = weakref.WeakKeyDictionary()
 
@@ -150,6 +150,13 @@ class StoreHandle:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{len(self._live)} live futures"
         return f"<StoreHandle {state}>"
+
+
+def identity_of(item: wasmtime.Memory | wasmtime.Global | wasmtime.Table) -> bytes:
+    """What tells a memory, global or table from others, however many instances have it."""
+    if isinstance(item, wasmtime.Memory):
+        return bytes(item._memory)
+    return bytes(item._global if isinstance(item, wasmtime.Global) else item._table)
 
 
 #: What every function of this layer takes for a store.

@@ -11,8 +11,11 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from ..engine import Decider
+from ..engine import Decider, MemoryWatch, Range, merge_ranges
 from ..errors import StoreClosedError
+from ..instrument import WATCH_CAPACITY
+from ._armed import ALWAYS, CONDITIONALLY, Wanted
+from ._conditions import TwinKey
 from ._stores import StoreState
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ class Arming:
         self._closed = False
         self.stopping = False
         """A cancellation is on its way: the next check suspends the guest, whatever it is."""
+        self.conditions_changed = False
+        """Slow twins may have to be made anew, at the next stop."""
         self._skipped: tuple[GuestInstance, int, int] | None = None
         self._edited: set[tuple[int, int, int]] = set()
         """(instance, fp, function) of fast callers' frames that were changed."""
@@ -44,15 +49,86 @@ class Arming:
         if self._closed:
             return
         everything = self.stopping or self.decider.everything
+        watched = self._watched_ranges()
         for instance in self._state.instances:
-            points: list[tuple[int, int | None]] = []
-            if not everything:
-                points = self.decider.points(instance.module, instance.id)
-                # -1: no stop byte, but the function's sites, so that it reads its edited frame.
-                points += [(function, -1) for owner, _, function in self._edited if owner == instance.id]
-            instance.arm(everything, points)
-        if self._skipped is not None and not self._skipped[0].is_stop_armed(*self._skipped[1:]):
-            self.decider.skip = self._skipped = None
+            instance.watch(watched.get(instance.id, ()))
+            if everything:
+                instance.armed.set(Wanted(everything=True))
+                continue
+            stops: dict[tuple[int, int | None], int] = {}
+            for (function, k), guarded in self.decider.points(instance.module, instance.id).items():
+                here = guarded and instance.evaluates(function, k or 0, self._texts(instance, function, k))
+                stops[function, k] = CONDITIONALLY if here else ALWAYS
+            # An edited frame is read by the slow twin, for which its function leaves at the next site.
+            edited = {function for owner, _, function in self._edited if owner == instance.id}
+            functions = frozenset(edited | {function for function, _ in stops})
+            instance.armed.set(Wanted(False, self.decider.watching_memory, functions, stops))
+        if self._skipped is None:
+            return
+        instance, function, k = self._skipped
+        if self.decider.skip is None or not instance.armed.wanted_stop_byte(function, k):
+            self._pass_nothing()
+        else:
+            instance.armed.set_stop_byte(function, k, ALWAYS)
+
+    def _pass_nothing(self) -> None:
+        self.decider.skip = None
+        if self._skipped is not None:
+            instance, function, k = self._skipped
+            instance.armed.set_stop_byte(function, k, instance.armed.wanted_stop_byte(function, k))
+            self._skipped = None
+
+    def passed(self) -> None:
+        """A check has been decided: if it was the one to be passed, that is over."""
+        if self._skipped is not None and self.decider.skip is None:
+            with self._lock:
+                self._pass_nothing()
+
+    def _texts(self, instance: GuestInstance, function: int, k: int | None) -> tuple[str, ...]:
+        for f, point, texts in self.decider.breakpoints.points(instance.module):
+            if (f, point) == (function, k):
+                return texts
+        return ()
+
+    def breakpoints_changed(self) -> None:
+        """Breakpoints, or what they depend on, have changed."""
+        self.conditions_changed = True
+        self.rearm()
+
+    def outdated_twins(self, instance: GuestInstance) -> list[tuple[int, TwinKey]]:
+        """Functions whose slow twin does not evaluate what it should, and what that is."""
+        points = self.decider.breakpoints.points(instance.module)
+        wanted: dict[int, list[tuple[int, tuple[str, ...]]]] = {}
+        for function, k, texts in points:
+            if texts and instance.has_slow_twin(function):
+                wanted.setdefault(function, []).append((k, texts))
+        return [
+            (function, tuple(sorted(key)))
+            for function, key in wanted.items()
+            if not all(instance.evaluates(function, k, texts) for k, texts in key)
+        ]
+
+    def conditions_of(self, instance: GuestInstance, function: int) -> TwinKey:
+        """What the function's slow twin should evaluate itself."""
+        points = self.decider.breakpoints.points(instance.module)
+        return tuple(sorted((k, texts) for f, k, texts in points if f == function and texts))
+
+    def _watched_ranges(self) -> dict[int, list[Range]]:
+        """By instance: the ranges to watch, as its own code numbers the memories."""
+        watchpoints = [] if self.decider.ignoring else self.decider.watches.enabled(MemoryWatch)
+        watched = [(each.what, each.kinds) for each in watchpoints if isinstance(each.what, MemoryWatch)]
+        if not watched:
+            return {}
+        found: dict[int, list[Range]] = {}
+        for instance in self._state.instances:
+            ranges = [
+                (what.address, what.address + what.size, index, kinds)
+                for index, identity in enumerate(instance.memory_identities())
+                for what, kinds in watched
+                if what.memory == identity
+            ]
+            found[instance.id] = merge_ranges(ranges, WATCH_CAPACITY)
+        return found
 
     def skip(self, instance: GuestInstance, function: int, fp: int, resume_point: int) -> None:
         """The next check will be one that is dealt with already, if it is armed: it is to be passed.
@@ -61,11 +137,12 @@ class Arming:
         a new one.
         """
         with self._lock:
-            if instance.is_stop_armed(function, resume_point):
+            self._pass_nothing()
+            if instance.armed.wanted_stop_byte(function, resume_point):
+                # A condition of the slow twin's own might not ask, and the pass would be left over.
+                instance.armed.set_stop_byte(function, resume_point, ALWAYS)
                 self._skipped = (instance, function, resume_point)
                 self.decider.skip = (instance.id, fp, resume_point)
-            else:
-                self.decider.skip = self._skipped = None
 
     def interrupt(self) -> None:
         """Ask for a pause at the next check; from any thread."""
@@ -84,7 +161,12 @@ class Arming:
         """A call into the guest is over: frames below *base_sp* are gone, and so is a cancellation."""
         skip = self.decider.skip
         if skip is not None and skip[1] < base_sp:
-            self.decider.skip = None
+            with self._lock:
+                self._pass_nothing()
+        pending = self.decider.watches.pending
+        if pending is not None and pending.fp < base_sp:
+            self.decider.watches.pending = None
+        self.decider.watches.frames_gone(base_sp)
         self._edited = {edit for edit in self._edited if edit[1] >= base_sp}
         if self.stopping:
             self.stopping = False
@@ -103,4 +185,5 @@ class Arming:
             self._closed = True
             with contextlib.suppress(StoreClosedError):
                 for instance in self._state.instances:
-                    instance.arm(False, ())
+                    instance.armed.set(Wanted())
+                    instance.watch(())

@@ -146,6 +146,7 @@ class Calls:
             verdict = self._decider.decide(
                 kind, instance.module, instance_id, fp, function, resume_point, look
             )
+            core.arming.passed()
         goes_on = verdict is None and not core.arming.stopping
         if goes_on and (kind != Kind.SITE or instance.has_slow_twin(function)):
             if kind == Kind.SITE and answer == 0:
@@ -310,8 +311,12 @@ class Calls:
                 stop.answer = redirect + 1
         if stop.kind == Kind.SITE and not instance.has_slow_twin(stop.function):
             # Cancelled here: no slow twin, and the guest is deleted.
-            await instance.make_slow_twin(stop.function)
+            await instance.make_slow_twin(
+                stop.function, core.arming.conditions_of(instance, stop.function)
+            )
             core.arming.rearm()
+        # Cancelled here: the twins that are in place stay, and leave their conditions to the host.
+        await core.renew_slow_twins()
         if stop.answer and core.edits.unwinding is None:
             # It asks again at the place that it is sent to.
             core.arming.skip(instance, stop.function, stop.fp, stop.answer - 1)
@@ -338,9 +343,13 @@ class Calls:
                 go_on = False
             else:
                 go_on = go_on and result is True
+        go_on = go_on and not verdict.watch
         for breakpoint in verdict.breakpoints:
             if breakpoint.once and not go_on:
                 self._decider.breakpoints.remove(breakpoint)
+        for hit in verdict.watch:
+            if hit.watchpoint.once:
+                self._decider.watches.remove(hit.watchpoint)
         return go_on
 
     def _take_edits(self, stop: HookStop, event: events.Event) -> int | None:
@@ -407,6 +416,9 @@ class Calls:
     def _event(self, stop: HookStop, verdict: Verdict) -> events.Event:
         location, frame = self._core.here()
         assert frame is not None
+        if verdict.reason is Reason.WATCH:
+            offset = frame.instance.module.module_offset(stop.function, stop.resume_point - 1)
+            return events.Watch(location, frame, verdict.watch, offset, verdict.breakpoints)
         if verdict.reason is Reason.BREAKPOINT:
             return events.Breakpoint(location, frame, verdict.breakpoints)
         if verdict.reason is Reason.STEP:

@@ -30,6 +30,7 @@ from ._stack import Activation, CallRecord, Stack, activations_of
 from ._stores import StoreState
 from ._threads import compute
 from ._view import StoreView
+from ._watching import Watching
 
 if TYPE_CHECKING:
     from ._guest import Guest
@@ -55,8 +56,9 @@ class Core:
             self.arming.decider.breakpoints.module_loaded(instance.module)
         self.calls = Calls(self)
         self.edits = Edits()
-        self.arming.decider.breakpoints.changed = self.arming.rearm
+        self.arming.decider.breakpoints.changed = self.arming.breakpoints_changed
         self.evaluation = self.arming.decider.evaluator = Evaluation(self)
+        self.watching = Watching(self)
         self.stop_on_host_calls: re.Pattern[str] | None = None
         self.stop_on_instances = False
         self.generation = 0
@@ -333,6 +335,19 @@ class Core:
 
     def set_single_step(self, on: bool) -> None:
         self.arming.decider.single_step = on
+        self.arming.rearm()
+
+    async def renew_slow_twins(self) -> None:
+        """Where conditions have changed, let slow twins evaluate the new ones; a checkpoint if so.
+
+        The guest must be suspended.  An activation in an older twin goes on in that, and asks the host.
+        """
+        if not self.arming.conditions_changed:
+            return
+        self.arming.conditions_changed = False
+        for instance in self.state.instances:
+            for function, conditions in self.arming.outdated_twins(instance):
+                await instance.make_slow_twin(function, conditions)
         self.arming.rearm()
 
     async def instance_created(self, instance: GuestInstance) -> None:

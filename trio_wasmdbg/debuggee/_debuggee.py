@@ -14,14 +14,30 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 import trio
 from attrs import frozen
 
+from .. import capi
 from ..addresses import ModuleOffset
-from ..engine import Breakpoint, HitRule, Lifecycle, Signal, State, StepKind, Where, events
+from ..engine import (
+    Breakpoint,
+    GlobalWatch,
+    HitRule,
+    Lifecycle,
+    LocalWatch,
+    MemoryWatch,
+    Signal,
+    State,
+    StepKind,
+    Watchpoint,
+    Where,
+    events,
+)
 from ..errors import InternalError, UsageError, WrongStateError
 from ._expressions import check_expression, check_message
 from ._messages import Answer, Completed, Continue, Inject, PausedAt, Query, Response
+from ._threads import compute
 from ._tracing import Called, CallTrace, Returned, trace_calls
 from ._util import ConflictDetector, NoPublicConstructor
 from ._view import StoreView
+from ._watching import global_uses, local_uses
 
 if TYPE_CHECKING:
     import wasmtime
@@ -29,6 +45,7 @@ if TYPE_CHECKING:
     from ..abc import DebugTarget
     from ._core import Core
     from ._frames import Frame
+    from ._instances import GuestInstance
     from ._modules import GuestModule
 
 __all__ = ["Debuggee", "Statistics"]
@@ -396,6 +413,87 @@ class Debuggee(metaclass=NoPublicConstructor):
         """All breakpoints, pending ones too."""
         return tuple(self._core.arming.decider.breakpoints)
 
+    # ── watchpoints ────────────────────────────────────────────────────────────────────────────
+
+    def watch_memory(
+        self,
+        instance: GuestInstance,
+        address: int,
+        size: int = 4,
+        *,
+        memory: int = 0,
+        access: str = "write",
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        once: bool = False,
+    ) -> Watchpoint:
+        """Pause after an instruction that touches *size* bytes of a memory, from *address*.
+
+        :param access: ``"write"``, ``"read"``, ``"access"`` (either) or ``"change"`` (the bytes differ).
+        :param condition, hits, once: as for :meth:`add_breakpoint`; a condition is evaluated in the
+            frame that has touched it, after the instruction.
+
+        Bulk instructions and vector accesses count, and every instance that has the memory.  While one
+        is set, functions run in their slow twins, from the next check site on.
+
+        :raises UsageError: *access* or *hits* is none of these forms, or *size* is not positive.
+        :raises ExpressionError: the condition does not parse.
+        """
+        if size < 1 or address < 0:
+            raise UsageError(f"can't watch {size} bytes at {address}")
+        what = MemoryWatch(capi.identity_of(instance.memory(memory)), address, size)
+        return self._core.arming.decider.watches.add(what, access, **_how(condition, hits, once))
+
+    async def watch_global(
+        self,
+        instance: GuestInstance,
+        index: int,
+        *,
+        access: str = "write",
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        once: bool = False,
+    ) -> Watchpoint:
+        """Pause after an instruction of *instance* that uses one of its globals; a checkpoint.
+
+        Looks through the module's code, off the trio thread.  Parameters and errors as
+        :meth:`watch_memory`.  Cancelled: nothing is watched.
+        """
+        how = _how(condition, hits, once)
+        instance.global_(index)
+        uses = await compute(lambda tick: global_uses(instance.module, index, access))
+        return self._core.watching.add_variable(GlobalWatch(instance.id, index), uses, access, **how)
+
+    def watch_local(
+        self,
+        frame: Frame,
+        which: int | str,
+        *,
+        access: str = "write",
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        once: bool = False,
+    ) -> Watchpoint:
+        """Pause after an instruction that uses a local of this frame; gone with the frame.
+
+        Parameters and errors as :meth:`watch_memory`.
+        """
+        how = _how(condition, hits, once)
+        index = frame.local_index(which)
+        what = LocalWatch(frame.instance.id, frame.address, frame.function_index, index)
+        watchpoint = self._core.watching.add_variable(what, local_uses(frame, index, access), access, **how)
+        frame.make_slow()
+        return watchpoint
+
+    def remove_watchpoint(self, watchpoint: Watchpoint) -> None:
+        """Take a watchpoint away; no error if it is gone already."""
+        self._core.arming.decider.watches.remove(watchpoint)
+
+    @property
+    def watchpoints(self) -> tuple[Watchpoint, ...]:
+        """All watchpoints."""
+        return tuple(self._core.arming.decider.watches)
+
     @property
     def log_sink(self) -> Callable[[str, Breakpoint], None] | None:
         """What log points write to: ``sink(text, breakpoint)``, called in the trio thread, in order."""
@@ -475,3 +573,12 @@ class Debuggee(metaclass=NoPublicConstructor):
     def _require_paused(self, purpose: str) -> None:
         if self.state is not State.PAUSED:
             raise WrongStateError(f"can't {purpose}", state=self.state.value)
+
+
+def _how(
+    condition: Callable[[Frame], object] | str | None, hits: str | int | None, once: bool
+) -> dict[str, Any]:
+    if isinstance(condition, str):
+        check_expression(condition)
+    rule = None if hits is None else HitRule.parse(hits)
+    return {"condition": condition, "hits": rule, "once": once}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import frozen
@@ -111,6 +112,16 @@ class Frame(metaclass=NoPublicConstructor):
         return self._typed().instructions[self._resume_point]
 
     @property
+    def address(self) -> int:
+        """Where the frame lies on the shadow stack; callers' frames have higher addresses."""
+        return self._raw.fp
+
+    @property
+    def body(self) -> Sequence[Instruction]:
+        """The function's instructions, by resume point."""
+        return self._typed().instructions
+
+    @property
     def function_type(self) -> FuncType:
         kind: FuncType = self._instance.module.original.functions[self._raw.function].type
         return kind
@@ -165,7 +176,7 @@ class Frame(metaclass=NoPublicConstructor):
         :raises NotFoundError: there is no such local.
         """
         self._check()
-        return self._local(self._find_local(which))
+        return self._local(self.local_index(which))
 
     def set_local(self, which: int | str, value: object) -> None:
         """Change a local; the guest sees the new value when it goes on in this frame.
@@ -175,7 +186,7 @@ class Frame(metaclass=NoPublicConstructor):
         """
         self._check()
         self._require_resumable()
-        index = self._find_local(which)
+        index = self.local_index(which)
         self._materialise()
         frame = self._plan.frame
         self._instance.write_slot(frame.locals[index], self._raw.fp + frame.local(index), value)
@@ -329,7 +340,8 @@ class Frame(metaclass=NoPublicConstructor):
     def _fast_caller(self) -> bool:
         return self._at_call and not self._raw.slow
 
-    def _find_local(self, which: int | str) -> int:
+    def local_index(self, which: int | str) -> int:
+        """The index of a local, by index or name; NotFoundError if there is none."""
         count = len(self._plan.frame.locals)
         if isinstance(which, str):
             module = self._instance.module.original
@@ -373,6 +385,10 @@ class Frame(metaclass=NoPublicConstructor):
             header = self._instance.debug_memory.u32(self._raw.fp + 4)
             self._instance.debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
         self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
+
+    def make_slow(self) -> None:
+        """See to it that this frame goes on in its slow twin, also if it is a fast caller's."""
+        self._materialise()
 
     def place(self) -> FramePlace:
         """This frame as the engine's step plans see it."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 import wasmtime
 
 from .. import capi
-from ..engine import decode_value, encode_value
+from ..engine import Range, decode_value, encode_value
 from ..errors import InternalError, NotFoundError, WrongStateError
-from ..instrument import SLOW, FunctionPlan
+from ..instrument import READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
 from ..wasm import ValType
+from ._armed import ArmedBytes
+from ._conditions import TwinKey
 from ._modules import GuestModule
 from ._util import NoPublicConstructor
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from ._stores import StoreState
 
 __all__ = ["GuestInstance"]
+
+_MANY_TWINS = 1_000
+"""Slow twins of one instance from which on conditions are left to the host."""
 
 
 @final
@@ -48,14 +54,14 @@ class GuestInstance(metaclass=NoPublicConstructor):
         self.debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}
-        self._slow: set[int] = set()
-        self._companions = 0
+        self._armed = ArmedBytes(self.debug_memory, self._layout, module.plan)
+        self._installed: dict[int, TwinKey] = {}
+        """By function: which of its slow twins is in its slot."""
+        self._made: dict[tuple[int, TwinKey], wasmtime.Func] = {}
         self._linker: capi.RawLinker | None = None
         self._linked = {names.sp, names.instance, names.hook}
         self._hook: capi.Hook | None = None
-        self._everything = False
-        self._armed_functions: set[int] = set()
-        self._armed_stops: set[tuple[int, int | None]] = set()
+        self._watched: list[Range] = []
         self._exports: dict[str, Any] | None = None
         state.instances.append(self)
         self._id = len(state.instances)
@@ -191,20 +197,39 @@ class GuestInstance(metaclass=NoPublicConstructor):
         return self._hook
 
     def has_slow_twin(self, function: int) -> bool:
-        """Whether the function's slot leads to its slow twin already."""
-        return function in self._slow
+        """Whether the function's slot leads to a slow twin already."""
+        return function in self._installed
+
+    def evaluates(self, function: int, resume_point: int, texts: tuple[str, ...]) -> bool:
+        """Whether the function's slow twin evaluates just these conditions there, or is yet to be made."""
+        installed = self._installed.get(function)
+        return installed is None or (resume_point, texts) in installed
 
     @property
     def slow_twins(self) -> int:
-        """How many functions have their slow twin in place; each is an instance in the store."""
-        return self._companions
+        """How many slow twins were made; each is an instance in the store."""
+        return len(self._made)
 
-    async def make_slow_twin(self, function: int) -> None:
+    async def make_slow_twin(self, function: int, conditions: TwinKey = ()) -> None:
         """Put the function's slow twin into its slot; the guest must be suspended.
 
         A checkpoint.  Cancelled: the slot is as before.
+
+        :param conditions: what it is to evaluate itself.  When very many kinds of twins have been made
+            of an instance, this is left to the host: the store does not grow for ever.
         """
-        twin = await self._module.slow_twin(function)
+        if len(self._made) >= _MANY_TWINS:
+            conditions = ()
+        func = self._made.get((function, conditions))
+        if func is None:
+            func = await self._instantiate_twin(function, conditions)
+            self._made[function, conditions] = func
+        capi.table_set(self._store, self._slots, self._module.plan(function).slot, func)
+        self._installed[function] = conditions
+        self._armed.add_slow(function)
+
+    async def _instantiate_twin(self, function: int, conditions: TwinKey) -> wasmtime.Func:
+        twin = await self._module.slow_twin(function, conditions)
         assert self._linker is not None
         for name in twin.imports:
             # Only what is needed, and only reserved names: an export of the user's may be called "sp".
@@ -220,67 +245,35 @@ class GuestInstance(metaclass=NoPublicConstructor):
             future.delete()
         if not isinstance(result, capi.Returned):
             raise InternalError(f"a slow twin could not be instantiated: {result}")
-        companion = result.values[0]
-        plan = self._module.plan(function)
-        capi.table_set(self._store, self._slots, plan.slot, companion.export(twin.export))
-        self._companions += 1
-        self._slow.add(function)
-        if self._everything:
-            self._fill_stops(plan, 1)
+        func: wasmtime.Func = result.values[0].export(twin.export)
+        return func
 
     # ── arming ─────────────────────────────────────────────────────────────────────────────────
 
-    def arm(self, everything: bool, points: Iterable[tuple[int, int | None]]) -> None:
-        """Make the check sites and stop bytes what is asked for; from any thread, under the core's lock.
+    @property
+    def armed(self) -> ArmedBytes:
+        """The check sites and stop bytes."""
+        return self._armed
 
-        A point arms its function's sites (so that a fast activation leaves for the slow twin) and
-        one stop byte, or all of the function's with None.
-        """
-        if everything:
-            if not self._everything:
-                self._everything = True
-                self.debug_memory.fill(self._layout.sites_base, self._layout.sites, 1)
-                for function in list(self._slow):
-                    self._fill_stops(self._module.plan(function), 1)
+    def watch(self, ranges: Sequence[Range]) -> None:
+        """Fill the guest's table of watched ranges; from any thread."""
+        if ranges == self._watched:
             return
-        stops = set(points)
-        functions = {function for function, _ in stops}
-        if self._everything:
-            self._everything = False
-            self.debug_memory.fill(self._layout.sites_base, self._layout.sites, 0)
-            for function in list(self._slow):
-                self._fill_stops(self._module.plan(function), 0)
-            self._armed_functions = set()
-            self._armed_stops = set()
-        for function in self._armed_functions - functions:
-            self._fill_sites(self._module.plan(function), 0)
-        for function in functions - self._armed_functions:
-            self._fill_sites(self._module.plan(function), 1)
-        gone, new = self._armed_stops - stops, stops - self._armed_stops
-        for function, k in gone:
-            self._set_stop(self._module.plan(function), k, 0)
-        # A whole function that went may have covered single stops that stay.
-        again = {point for point in stops if any(g == point[0] and k is None for g, k in gone)}
-        for function, k in new | again:
-            self._set_stop(self._module.plan(function), k, 1)
-        self._armed_functions, self._armed_stops = functions, stops
+        memory = self.debug_memory
+        # Nothing is watched while the table changes: a guest that runs sees the old or the new one.
+        memory.write(WATCH_BASE, bytes(2))
+        for number, (first, end, index, kinds) in enumerate(ranges):
+            entry = struct.pack("<QQII8x", first, end, index, kinds)
+            memory.write(WATCH_ENTRIES + number * WATCH_ENTRY_SIZE, entry)
+        memory.set_u32(WATCH_BASE + 4, len(ranges))
+        active = [any(kinds & kind for _, _, _, kinds in ranges) for kind in (WRITES, READS)]
+        memory.write(WATCH_BASE, bytes(active))
+        self._watched = list(ranges)
 
-    def is_stop_armed(self, function: int, k: int) -> bool:
-        """Whether the slow twin would ask before it executes instruction *k*."""
-        return self.debug_memory.u8(self._module.plan(function).stop_base + k) != 0
-
-    def _fill_sites(self, plan: FunctionPlan, value: int) -> None:
-        sites = plan.site_addresses
-        self.debug_memory.fill(sites.start, len(sites), value)
-
-    def _fill_stops(self, plan: FunctionPlan, value: int) -> None:
-        self.debug_memory.fill(plan.stop_base, plan.instructions, value)
-
-    def _set_stop(self, plan: FunctionPlan, k: int | None, value: int) -> None:
-        if k is None:
-            self._fill_stops(plan, value)
-        elif 0 <= k < plan.instructions:
-            self.debug_memory.set_u8(plan.stop_base + k, value)
+    def memory_identities(self) -> list[bytes]:
+        """For each memory, by index, what tells it from other memories of the store."""
+        count = len(self._module.original.memories)
+        return [capi.identity_of(self.memory(index)) for index in range(count)]
 
     # ── shadow frames ──────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ from ..errors import NotFoundError
 from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrument, slow_twin
 from ..symbols import function_label
 from ..wasm import ExternKind, Instruction, Module, decode_module, read_body
+from ._conditions import TwinKey, compile_conditions
 from ._threads import compute
 from ._util import NoPublicConstructor
 
@@ -59,7 +60,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._name = name
         self._instrumented = instrumented
         self._compiled = compiled
-        self._slow: dict[int, SlowTwin] = {}
+        self._slow: dict[tuple[int, TwinKey], SlowTwin] = {}
         self._bodies = [
             (function.body.start, function.body.end, function.index)
             for function in self.original.functions
@@ -113,12 +114,7 @@ class GuestModule(metaclass=NoPublicConstructor):
 
     def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
         """(function, resume point) of every instruction with one of these names."""
-        return [
-            (index, k)
-            for _, _, index in self._bodies
-            for k, instruction in enumerate(self._body(index))
-            if instruction.op.name in names
-        ]
+        return self.instructions_where(lambda instruction: instruction.op.name in names)
 
     def calls_of(self, function: str) -> list[tuple[int, int]]:
         """(function, resume point) of every direct call of the import ``module.name``."""
@@ -127,11 +123,17 @@ class GuestModule(metaclass=NoPublicConstructor):
             for index, each in enumerate(self.original.functions)
             if each.import_ is not None and f"{each.import_.module}.{each.import_.name}" == function
         }
+        return self.instructions_where(
+            lambda instruction: instruction.op.name in ("call", "return_call") and instruction.imm in targets
+        )
+
+    def instructions_where(self, wanted: Callable[[Instruction], bool]) -> list[tuple[int, int]]:
+        """(function, resume point) of every instruction that is *wanted*; reads the whole module."""
         return [
             (index, k)
             for _, _, index in self._bodies
             for k, instruction in enumerate(self._body(index))
-            if instruction.op.name in ("call", "return_call") and instruction.imm in targets
+            if wanted(instruction)
         ]
 
     def _body(self, function: int) -> list[Instruction]:
@@ -195,30 +197,33 @@ class GuestModule(metaclass=NoPublicConstructor):
 
     # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 
-    async def slow_twin(self, function: int) -> SlowTwin:
+    async def slow_twin(self, function: int, conditions: TwinKey = ()) -> SlowTwin:
         """The compiled companion that holds a function's slow twin.
 
         Made at the first call, off the trio thread, and kept.  Cancelled: nothing is kept.
         Two tasks that ask at the same time may both make it; either is as good.
         """
-        known = self._slow.get(function)
+        known = self._slow.get((function, conditions))
         if known is not None:
             await trio.lowlevel.checkpoint()
             return known
 
         def work(tick: Callable[[], None]) -> SlowTwin:
-            companion: Companion = slow_twin(self._instrumented, [function], tick=tick)
+            compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
+            companion: Companion = slow_twin(
+                self._instrumented, [function], tick=tick, conditions={function: compiled_conditions}
+            )
             imports = tuple(dict.fromkeys(each.name for each in decode_module(companion.wasm).imports))
             compiled = capi.compile(self._engine, companion.wasm)
             return SlowTwin(compiled, companion.entries[function], imports)
 
         made = await compute(work)
-        self._slow[function] = made
+        self._slow[function, conditions] = made
         return made
 
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""
-        return function in self._slow
+        return (function, ()) in self._slow
 
 
 def read_source(source: Source) -> tuple[bytes, str | None]:

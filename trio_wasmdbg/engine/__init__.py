@@ -13,8 +13,21 @@ from ._decide import Decider, Evaluator, Kind, Reason, Verdict
 from ._frames import RawFrame, StackReader, decode_value, encode_value, walk_frames
 from ._lifecycle import TRANSITIONS, Lifecycle, Signal, State, diagram
 from ._stepping import FramePlace, Places, StepKind, StepPlan, make_plan
+from ._watchpoints import (
+    ACCESSES,
+    GlobalWatch,
+    LocalWatch,
+    MemoryWatch,
+    PendingWatch,
+    Range,
+    WatchHit,
+    Watchpoint,
+    WatchTable,
+    merge_ranges,
+)
 
 __all__ = [
+    "ACCESSES",
     "TRANSITIONS",
     "Binding",
     "Breakpoint",
@@ -22,11 +35,16 @@ __all__ = [
     "Decider",
     "Evaluator",
     "FramePlace",
+    "GlobalWatch",
     "HitRule",
     "Kind",
     "Lifecycle",
+    "LocalWatch",
+    "MemoryWatch",
     "ModuleView",
+    "PendingWatch",
     "Places",
+    "Range",
     "RawFrame",
     "Reason",
     "Signal",
@@ -35,11 +53,15 @@ __all__ = [
     "StepKind",
     "StepPlan",
     "Verdict",
+    "WatchHit",
+    "WatchTable",
+    "Watchpoint",
     "Where",
     "decode_value",
     "events",
     "diagram",
     "encode_value",
     "make_plan",
+    "merge_ranges",
     "walk_frames",
 ]

@@ -254,14 +254,21 @@ class BreakpointTable:
         """The breakpoints that stand at this place, disabled ones too."""
         return self._by_place.get((id(module), function, resume_point), ())
 
-    def points(self, module: ModuleView) -> list[tuple[int, int]]:
-        """(function index, resume point) of every place in *module* with an enabled breakpoint."""
+    def points(self, module: ModuleView) -> list[tuple[int, int, tuple[str, ...]]]:
+        """Every place in *module* with an enabled breakpoint: function index, resume point, and, where
+        nothing but the conditions of these texts makes it pause, those texts."""
         key = id(module)
-        return [
-            (function, k)
-            for (owner, function, k), here in list(self._by_place.items())
-            if owner == key and any(breakpoint.enabled for breakpoint in here)
-        ]
+        found: list[tuple[int, int, tuple[str, ...]]] = []
+        for (owner, function, k), here in list(self._by_place.items()):
+            if owner != key:
+                continue
+            enabled = [breakpoint for breakpoint in here if breakpoint.enabled]
+            if not enabled:
+                continue
+            texts = {each.condition for each in enabled if isinstance(each.condition, str)}
+            guarded = all(isinstance(each.condition, str) for each in enabled)
+            found.append((function, k, tuple(sorted(texts)) if guarded else ()))
+        return found
 
     def __iter__(self) -> Iterator[Breakpoint]:
         return iter(list(self._by_id.values()))

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from ._breakpoints import Breakpoint, BreakpointTable, ModuleView
 from ._stepping import StepKind, StepPlan
+from ._watchpoints import GlobalWatch, LocalWatch, MemoryWatch, PendingWatch, WatchHit, WatchTable
 
 __all__ = ["Decider", "Evaluator", "Kind", "Reason", "Verdict"]
 
@@ -27,12 +28,15 @@ class Kind(enum.IntEnum):
     """A slow twin is before an instruction whose stop byte is set."""
     TRAP = 2
     """A slow twin is before an instruction that is going to trap."""
+    WATCH = 3
+    """A slow twin is before an instruction that touches a watched range of memory."""
 
 
 class Reason(enum.Enum):
     """Why the guest pauses."""
 
     TRAP = "trap"
+    WATCH = "watch"
     BREAKPOINT = "breakpoint"
     STEP = "step"
     INTERRUPT = "interrupt"
@@ -45,6 +49,7 @@ class Verdict:
     reason: Reason
     breakpoints: tuple[Breakpoint, ...] = ()
     step: StepKind | None = None
+    watch: tuple[WatchHit, ...] = ()
 
 
 class Evaluator(Protocol):
@@ -66,6 +71,9 @@ class Decider:
     """All that pausing depends on, for one debuggee."""
 
     breakpoints: BreakpointTable = field(factory=BreakpointTable)
+    watches: WatchTable = field(factory=WatchTable)
+    variables: dict[int, frozenset[tuple[int, int]]] = field(factory=dict)
+    """By instance: (function, resume point) of the instructions that use a watched global or local."""
     evaluator: Evaluator | None = None
     single_step: bool = False
     plan: StepPlan | None = None
@@ -111,12 +119,22 @@ class Decider:
         if kind == Kind.TRAP:
             self.plan = None
             return _TRAP
+        if kind == Kind.WATCH:
+            self._touch(instance, fp, function, k, look, MemoryWatch)
+            return None
+        watched = self._watched(instance, fp, k, look)
+        if (function, k) in self.variables.get(instance, ()):
+            self._touch(instance, fp, function, k, look, GlobalWatch, LocalWatch)
         here = self.breakpoints.at(module, function, k)
         if here:
             pausing = tuple(breakpoint for breakpoint in here if self._hits(breakpoint, look))
-            if pausing:
+            if pausing or watched:
                 self.plan = None
-                return Verdict(Reason.BREAKPOINT, pausing)
+                reason = Reason.WATCH if watched else Reason.BREAKPOINT
+                return Verdict(reason, pausing, watch=watched)
+        if watched:
+            self.plan = None
+            return Verdict(Reason.WATCH, watch=watched)
         if self.plan is not None and self.plan.ends_at(instance, fp, function, k):
             verdict = Verdict(Reason.STEP, step=self.plan.kind)
             self.plan = None
@@ -128,6 +146,40 @@ class Decider:
             self.plan = None
             return _INTERRUPT
         return None
+
+    def _touch(
+        self,
+        instance: int,
+        fp: int,
+        function: int,
+        k: int,
+        look: Callable[[], Any] | None,
+        *kinds: type[Any],
+    ) -> None:
+        """An instruction is about to use what may be watched: look again when it is done."""
+        watcher = self.watches.watcher
+        if watcher is None or look is None:
+            return
+        watchpoints = [each for kind in kinds for each in self.watches.enabled(kind)]
+        hits = watcher.touched(instance, look(), watchpoints)
+        if hits:
+            self.watches.pending = PendingWatch(instance, fp, function, k + 1, hits)
+            self.watches.notify()
+
+    def _watched(
+        self, instance: int, fp: int, k: int, look: Callable[[], Any] | None
+    ) -> tuple[WatchHit, ...]:
+        """What the instruction just executed has done to what is watched."""
+        pending, watcher = self.watches.pending, self.watches.watcher
+        if pending is None or (instance, fp, k) != (pending.instance, pending.fp, pending.resume_point):
+            return ()
+        self.watches.pending = None
+        self.watches.notify()
+        if watcher is None or look is None:
+            return ()
+        frame = look()
+        found = (watcher.reports(hit, frame) for hit in pending.hits)
+        return tuple(hit for hit in found if hit is not None)
 
     def _hits(self, breakpoint: Breakpoint, look: Callable[[], Any] | None) -> bool:
         """Count a breakpoint that the guest has come to; whether it pauses."""
@@ -148,11 +200,24 @@ class Decider:
             return False
         return True
 
-    def points(self, module: ModuleView, instance: int) -> list[tuple[int, int | None]]:
-        """(function index, resume point or None for all) to arm in an instance of *module*."""
+    def points(self, module: ModuleView, instance: int) -> dict[tuple[int, int | None], bool]:
+        """What to arm in an instance of *module*: (function index, resume point or None for all), to
+        whether it is enough to ask where the slow twin's condition holds."""
         if self.ignoring:
-            return []
-        points: list[tuple[int, int | None]] = list(self.breakpoints.points(module))
+            return {}
+        points: dict[tuple[int, int | None], bool] = {}
+        for function, k, texts in self.breakpoints.points(module):
+            points[function, k] = bool(texts)
+        for function, k in self.variables.get(instance, ()):
+            points[function, k] = False
         if self.plan is not None:
-            points += [(f, k) for i, f, k in self.plan.places.points if i == instance]
+            points |= {(f, k): False for i, f, k in self.plan.places.points if i == instance}
+        pending = self.watches.pending
+        if pending is not None and pending.instance == instance:
+            points[pending.function, pending.resume_point] = False
         return points
+
+    @property
+    def watching_memory(self) -> bool:
+        """Whether every function has to run in its slow twin, which looks at each access to memory."""
+        return not self.ignoring and bool(self.watches.enabled(MemoryWatch))

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from ..addresses import ModuleOffset
 from ._breakpoints import Breakpoint as BreakpointHandle
+from ._watchpoints import WatchHit
 
 __all__ = [
     "Breakpoint",
@@ -30,6 +31,7 @@ __all__ = [
     "Paused",
     "Step",
     "Trap",
+    "Watch",
 ]
 
 
@@ -83,6 +85,17 @@ class Breakpoint(Paused):
     """One or more breakpoints stand at the instruction that comes next."""
 
     breakpoints: tuple[BreakpointHandle, ...] = ()
+
+
+@frozen
+class Watch(Paused):
+    """The instruction just executed has touched what is watched; the next one is where the guest is."""
+
+    hits: tuple[WatchHit, ...] = ()
+    instruction_offset: ModuleOffset | None = None
+    """Module offset of the instruction that did it."""
+    breakpoints: tuple[BreakpointHandle, ...] = ()
+    """Breakpoints at the place that has been reached."""
 
 
 @frozen
@@ -176,6 +189,7 @@ class Finished:
 
 Event: TypeAlias = (
     Breakpoint
+    | Watch
     | Step
     | Interrupted
     | Trap

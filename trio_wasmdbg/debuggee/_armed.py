@@ -1,0 +1,120 @@
+"""The armed bytes of one instance: which check sites and stop bytes are set, and changing that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import Factory, frozen
+
+from .. import capi
+from ..instrument import FunctionPlan, Layout
+
+__all__ = ["ALWAYS", "CONDITIONALLY", "ArmedBytes", "Wanted"]
+
+ALWAYS = 1
+"""A stop byte that asks the host."""
+CONDITIONALLY = 2
+"""A stop byte that asks the host where the condition in the slow twin holds."""
+
+
+@frozen
+class Wanted:
+    """What is to be armed in an instance."""
+
+    everything: bool = False
+    """Every check is to fire."""
+    all_sites: bool = False
+    """Every activation is to run in its slow twin."""
+    functions: frozenset[int] = frozenset()
+    """Activations of these are to run in their slow twin."""
+    stops: Mapping[tuple[int, int | None], int] = Factory(dict)
+    """(function, resume point or None for all of them) to the value of its stop byte."""
+
+
+class ArmedBytes:
+    """Sites and stop bytes in an instance's debug memory.
+
+    Changes are written byte by byte while the guest may be running in another thread: each byte is
+    its own, so that the guest sees the old or the new value of each.
+    """
+
+    def __init__(
+        self, memory: capi.MemoryView, layout: Layout, plan_of: Callable[[int], FunctionPlan]
+    ) -> None:
+        self._memory = memory
+        self._layout = layout
+        self._plan_of = plan_of
+        self.slow: set[int] = set()
+        """Functions that have a slow twin: only their stop bytes are ever read."""
+        self._now = Wanted()
+
+    def set(self, wanted: Wanted) -> None:
+        """Arm just what is wanted."""
+        now, self._now = self._now, wanted
+        self._set_sites(now, wanted)
+        self._set_stops(now, wanted)
+
+    def add_slow(self, function: int) -> None:
+        """A function has got its slow twin."""
+        self.slow.add(function)
+        if self._now.everything:
+            self._fill(self._plan_of(function).stop_addresses, ALWAYS)
+
+    def stop_byte(self, function: int, k: int) -> int:
+        """The stop byte before instruction *k*."""
+        return self._memory.u8(self._plan_of(function).stop_base + k)
+
+    def set_stop_byte(self, function: int, k: int, value: int) -> None:
+        """Overrule a stop byte until the next :meth:`set` that changes it."""
+        self._memory.set_u8(self._plan_of(function).stop_base + k, value)
+
+    def wanted_stop_byte(self, function: int, k: int) -> int:
+        """What the stop byte should be."""
+        if self._now.everything:
+            return ALWAYS
+        stops = self._now.stops
+        return stops.get((function, k)) or stops.get((function, None)) or 0
+
+    # ── inside ─────────────────────────────────────────────────────────────────────────────────
+
+    def _set_sites(self, now: Wanted, wanted: Wanted) -> None:
+        was_all, all_ = now.everything or now.all_sites, wanted.everything or wanted.all_sites
+        if all_:
+            if not was_all:
+                self._memory.fill(self._layout.sites_base, self._layout.sites, 1)
+            return
+        before = now.functions
+        if was_all:
+            self._memory.fill(self._layout.sites_base, self._layout.sites, 0)
+            before = frozenset()
+        for function in before - wanted.functions:
+            self._fill(self._plan_of(function).site_addresses, 0)
+        for function in wanted.functions - before:
+            self._fill(self._plan_of(function).site_addresses, 1)
+
+    def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
+        if wanted.everything:
+            if not now.everything:
+                for function in list(self.slow):
+                    self._fill(self._plan_of(function).stop_addresses, ALWAYS)
+            return
+        before = now.stops
+        if now.everything:
+            for function in list(self.slow):
+                self._fill(self._plan_of(function).stop_addresses, 0)
+            before = {}
+        # Whole functions first: single stops may lie within.
+        changed = {
+            point for point in before.keys() | wanted.stops.keys()
+            if before.get(point) != wanted.stops.get(point)
+        }  # fmt: skip
+        whole = {function for function, k in changed if k is None}
+        for function in whole:
+            self._fill(self._plan_of(function).stop_addresses, wanted.stops.get((function, None), 0))
+        for function, k in changed | {point for point in wanted.stops if point[0] in whole}:
+            if k is not None:
+                value = wanted.stops.get((function, k)) or wanted.stops.get((function, None), 0)
+                self.set_stop_byte(function, k, value)
+
+    def _fill(self, addresses: range, value: int) -> None:
+        self._memory.fill(addresses.start, len(addresses), value)

@@ -1,0 +1,48 @@
+"""Conditions that the guest evaluates itself, in its slow twins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from attrs import frozen
+
+from ..errors import ExpressionError
+from ..expressions import FramePlaces, Scope, TypedExpression, check, compile_condition, parse
+from ..instrument import Condition, ConditionPlaces, FunctionPlan
+from ..wasm import Module
+
+__all__ = ["TwinKey", "compile_conditions"]
+
+TwinKey: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
+"""The conditions of one slow twin: (resume point, texts), in order."""
+
+
+@frozen
+class AnyOf:
+    """Satisfies ``instrument.Condition``: true where one of the expressions is, or has no value."""
+
+    expressions: tuple[TypedExpression, ...]
+
+    @property
+    def globals(self) -> frozenset[int]:
+        return frozenset().union(*(each.references().globals for each in self.expressions))
+
+    def code(self, places: ConditionPlaces) -> bytes:
+        where = FramePlaces(
+            places.layout, places.fp, places.debug_memory, places.scratch, places.global_
+        )
+        first, *rest = (compile_condition(each, where) for each in self.expressions)
+        return first + b"".join(each + b"\x72" for each in rest)  # i32.or
+
+
+def compile_conditions(module: Module, plan: FunctionPlan, key: TwinKey) -> Mapping[int, Condition]:
+    """The conditions of a twin.  Those that don't fit their place are left out: the host says why."""
+    found: dict[int, Condition] = {}
+    for k, texts in key:
+        scope = Scope.at(module, plan.index, plan.frame.locals, plan.operand_types(k))
+        try:
+            found[k] = AnyOf(tuple(check(parse(text), scope) for text in texts))
+        except ExpressionError:
+            continue
+    return found
