@@ -123,7 +123,12 @@ class Process:
                         self._drive(thread)
         await self._pause_all()
         await self.look_round()
+        self._all_told()
         self.space.changed = False
+
+    def _all_told(self) -> None:
+        for thread in self.threads:
+            thread.reported = thread.reported or not thread.waiting
 
     async def wait_stop(self) -> Thread | None:
         """Until the process stops; returns the thread that it stopped for.
@@ -148,8 +153,7 @@ class Process:
             if thread is None:
                 # What has come instead of an interrupt is more interesting than it.
                 thread = next((t for t in self.live if t.event is not None and not t.reported), None)
-            for each in self.threads:
-                each.reported = each.reported or not each.waiting
+            self._all_told()
             return thread
 
     def interrupt(self) -> None:

@@ -110,23 +110,25 @@ class _Server:
         self._output = output
         self._sink = sink
         self._clients_in, self._clients = trio.open_memory_channel[_Client](1)
-        self._busy = False
+        self._place = trio.Lock()
 
     # ── clients ────────────────────────────────────────────────────────────────────────────────
 
     async def greet(self, stream: trio.abc.Stream) -> None:
         """A new connection, in a task of its own."""
         try:
-            if self._busy:
+            # One that comes right after another one has left finds it leaving still.
+            with trio.move_on_after(_QUEUEING):
+                await self._place.acquire()
+            if self._place.statistics().owner is not trio.lowlevel.current_task():
                 logger.warning("a client is turned away: another one is attached")
                 return
-            self._busy = True
-            client = _Client(stream)
             try:
+                client = _Client(stream)
                 await self._clients_in.send(client)
                 await client.done.wait()
             finally:
-                self._busy = False
+                self._place.release()
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -213,6 +215,9 @@ class _Server:
 
 
 _FAREWELL = 5.0
+"""Seconds for a client to close the connection after it was told of the guest's end."""
+_QUEUEING = 1.0
+"""Seconds for which a client waits for another one to leave."""
 
 
 async def _until_closed(stream: trio.abc.Stream) -> None:
