@@ -84,14 +84,20 @@ class Watching:
                 hits.append(WatchHit(watchpoint, written, address, size, self._value(what, frame), None))
         return hits
 
-    @staticmethod
     def _touches_variable(
-        instance: int, frame: Frame, watchpoint: Watchpoint, what: GlobalWatch | LocalWatch
+        self, instance: int, frame: Frame, watchpoint: Watchpoint, what: GlobalWatch | LocalWatch
     ) -> bool:
         name, index = frame.instruction.op.name, frame.instruction.imm
-        if what.instance != instance or index != what.index:
+        if what.instance != instance:
             return False
-        if isinstance(what, LocalWatch) and frame.address != what.fp:
+        if isinstance(what, LocalWatch):
+            if frame.address != what.fp:
+                return False
+            if frame.at_end or name.startswith(_LEAVES):
+                # The local goes with its frame; another activation may get the same place.
+                self._table.remove(watchpoint)
+                return False
+        if index != what.index:
             return False
         uses = _GLOBAL if isinstance(what, GlobalWatch) else _LOCAL
         return bool(uses.get(name, 0) & watchpoint.kinds)
@@ -154,6 +160,7 @@ def memory_accesses(frame: Frame) -> list[tuple[int, int, int, int]]:
 
 
 _GLOBAL = {"global.set": WRITES, "global.get": READS}
+_LEAVES = "return_call"
 _LOCAL = {"local.set": WRITES, "local.tee": WRITES, "local.get": READS}
 
 
@@ -164,11 +171,15 @@ def global_uses(module: GuestModule, index: int, access: str) -> list[tuple[int,
 
 
 def local_uses(frame: Frame, index: int, access: str) -> list[tuple[int, int]]:
-    """(function, resume point) of the instructions of a frame's function that use a local so."""
-    uses = []
-    for k, each in enumerate(frame.body):
-        if each.imm == index and _LOCAL.get(each.op.name, 0) & ACCESSES.get(access, 0):
-            uses.append((frame.function_index, k))
-    return uses
+    """(function, resume point) of the instructions of a frame's function that use a local so, or
+    that leave the frame."""
+    kinds, body = ACCESSES.get(access, 0), frame.body
+    return [
+        (frame.function_index, k)
+        for k, each in enumerate(body)
+        if (each.imm == index and _LOCAL.get(each.op.name, 0) & kinds)
+        or each.op.name.startswith(_LEAVES)
+        or k == len(body) - 1
+    ]
 
 

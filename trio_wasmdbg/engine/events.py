@@ -122,7 +122,7 @@ class Trap(Paused):
     """
 
     code: str | None = None
-    """Wasmtime's name of the trap code (``"integer_division_by_zero"``), None if it has none."""
+    """Name of the ``wasmtime.TrapCode`` (``"INTEGER_DIVISION_BY_ZERO"``), None if it has none."""
     message: str = ""
     live: bool = False
     backtrace: tuple[Any, ...] = field(default=(), repr=False)
@@ -185,6 +185,16 @@ class Finished:
     error: BaseException | None = None
     exit_code: int | None = None
     """Set where the guest ended itself by WASI's ``proc_exit``."""
+
+    @property
+    def location(self) -> Any:
+        """None: there is no place any more.  Here so that every event has the attribute."""
+        return None
+
+    @property
+    def frame(self) -> Any:
+        """None, likewise."""
+        return None
 
 
 Event: TypeAlias = (
