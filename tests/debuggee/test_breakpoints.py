@@ -215,3 +215,49 @@ async def test_expressions_at_a_pause() -> None:
         assert frame.evaluate("x * x - 1") == 24
         assert frame.parent.evaluate("stack[0] + x") == 1005
         assert frame.format("x={x:04d}") == "x=0005"
+
+
+async def test_conditions_are_evaluated_by_the_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A false condition in text makes no host call; a condition that changes is made anew."""
+    asked: list[int] = []
+
+    async with program(("sum", 200), ("sum", 200)) as it:
+        decide = type(it.debuggee._core.arming.decider).decide
+
+        def counting(decider: Any, kind: int, *place: Any) -> Any:
+            asked.append(kind)
+            return decide(decider, kind, *place)
+
+        monkeypatch.setattr(type(it.debuggee._core.arming.decider), "decide", counting)
+        first = it.debuggee.add_breakpoint("add", condition="b == 150")
+        event = await it.debuggee.run()
+        assert event.frame.local("b") == 150
+        assert len(asked) <= 3
+        # another one at the same place: the slow twin that evaluates both is made at this stop
+        second = it.debuggee.add_breakpoint("add", condition="b == 7 || a == mem32[0] - 1")
+        event = await it.debuggee.run()
+        assert event.frame.local("b") == 7
+        assert it.results == [20_100]
+        assert len(asked) <= 6
+        assert (first.hit_count, second.hit_count) == (1, 1)
+        it.debuggee.remove_breakpoint(second)
+        event = await it.debuggee.run()
+        assert event.frame.local("b") == 150
+        # one without a condition: the guest asks every time again
+        third = it.debuggee.add_breakpoint("add", hits=1000)
+        assert isinstance(await it.debuggee.run(), events.Finished)
+        assert third.hit_count == 50
+    assert it.results == [20_100, 20_100]
+
+
+async def test_many_edits_of_conditions_do_not_fill_the_store() -> None:
+    async with program(*[("sum", 2)] * 60) as it:
+        breakpoint = None
+        for n in range(60):
+            if breakpoint is not None:
+                it.debuggee.remove_breakpoint(breakpoint)
+            breakpoint = it.debuggee.add_breakpoint("add", condition=f"b == 1 && a < {1 + n % 5}")
+            event = await it.debuggee.run()
+            assert isinstance(event, events.Breakpoint), n
+        # 5 different twins, one for each condition, and the plain one at most
+        assert it.debuggee.statistics().slow_twins <= 6
