@@ -29,6 +29,13 @@ def spec(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Random modules, plain against every other way to run them: ``nox -s fuzz -- --seconds 600``."""
+    session.install(".[cli,dev]")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
 def typing(session: nox.Session) -> None:
     """The mypy check, strict, of the package, the tests and this file."""
     session.install(".[cli,dev]")

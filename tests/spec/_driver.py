@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 from collections.abc import Sequence
 from functools import cache
+from random import Random
 from typing import Any, Final
 
 import wasmtime
@@ -30,8 +32,10 @@ from trio_wasmdbg.wasm import decode_module
 __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
 MODES: Final = ("plain", "fast", "leaving", "slow", "stepped")
-"""Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after its
-entry; slow twins everywhere; a stop at every instruction."""
+"""Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after
+its entry; slow twins everywhere; a stop at every instruction.
+
+Besides these there is ``"scattered"``, for fuzzing: sites and stops at random, others at each stop."""
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -74,6 +78,8 @@ def engine() -> wasmtime.Engine:
     capi.prepare_config(config)
     config.wasm_custom_page_sizes = True
     config.shared_memory = True
+    if os.environ.get("TRIO_WASMDBG_FUZZ"):
+        config.cranelift_nan_canonicalization = True  # else NaN's bits are the engine's to choose
     return wasmtime.Engine(config)
 
 
@@ -112,6 +118,8 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
         if values[0] == KIND_SITE:
             _worlds[number or 0]._site(values[4])
         _worlds[number or 0].hook_calls += 1
+        if _worlds[number or 0].mode == "scattered":
+            _worlds[number or 0].scatter()
     except BaseException as error:
         _worlds[number or 0].error = error
     values[0] = 0
@@ -146,6 +154,11 @@ class Instance:
         self.base = ctypes.cast(debug.data_ptr(store), ctypes.c_void_p).value or 0
         world.instances.append(self)
         ctypes.c_uint32.from_address(self.base + layout.instance_id).value = len(world.instances)
+        if world.mode == "scattered":
+            for number in range(layout.sites):
+                ctypes.memset(self.base + layout.sites_base + number, world.random.random() < 0.3, 1)
+            for number in range(layout.stops):
+                ctypes.memset(self.base + layout.stops_base + number, world.random.random() < 0.1, 1)
         if world.mode in ("leaving", "slow", "stepped"):
             plans = [plan.index for plan in instrumented.defined()]
             for at in range(0, len(plans), _BATCH):
@@ -191,6 +204,7 @@ class World:
         self.instances: list[Instance] = []
         self.hook_calls = 0
         self.error: BaseException | None = None
+        self.random = Random(0)
         number = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
         self.stack_size = 8 << 20
         self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.stack_size))
@@ -271,6 +285,16 @@ class World:
         results = (c.wasmtime_val_t * 1)()
         c.wasmtime_global_get(self.context, ctypes.byref(item._global), ctypes.byref(results[0]))
         return results, [take(results[0])]
+
+    def scatter(self) -> None:
+        """Arms or disarms some sites and stops of all instances, as somebody may during a pause."""
+        for instance in self.instances:
+            assert instance.compiled.instrumented is not None
+            layout = instance.compiled.instrumented.layout
+            for base, count in ((layout.sites_base, layout.sites), (layout.stops_base, layout.stops)):
+                for _ in range(2 if count else 0):
+                    byte = ctypes.c_ubyte.from_address(instance.base + base + self.random.randrange(count))
+                    byte.value ^= 1
 
     def _site(self, fp: int) -> None:
         """A fast twin has left, and its slot has no slow twin yet."""
