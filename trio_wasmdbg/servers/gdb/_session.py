@@ -90,6 +90,7 @@ class Session:
         self._queue_in, self._queue = trio.open_memory_channel[commands.Command](_QUEUE)
         self._running: trio.CancelScope | None = None
         self._began = False
+        self._hung_up = False
 
     async def serve(self, handlers: Mapping[type[commands.Command], Handler]) -> Leaving:
         """Until the client has left, or the guest has ended and the client knows."""
@@ -107,16 +108,20 @@ class Session:
     # ── reading ────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self) -> None:
+        begun = trio.current_time()
         try:
             while True:
+                # Measured from a packet's first byte: one byte now and then gains no time.
                 unfinished = not self._began or self._connection.partial
-                with trio.move_on_after(_HANDSHAKE if unfinished else math.inf) as scope:
+                with trio.CancelScope(deadline=begun + _HANDSHAKE if unfinished else math.inf) as scope:
                     data = await self._stream.receive_some(_RECEIVE)
                 if scope.cancelled_caught:
                     logger.warning("a client is cut off: it doesn't finish its packet")
                     break
                 if not data:
                     break
+                if self._began and not self._connection.partial:
+                    begun = trio.current_time()
                 self._connection.receive_data(data)
                 while (event := self._connection.next_event()) is not NEED_DATA:
                     if isinstance(event, Interrupt):
@@ -129,6 +134,7 @@ class Session:
         except trio.BrokenResourceError:
             pass
         # What has arrived is still answered; but nobody waits any more for the guest to stop.
+        self._hung_up = True
         self._queue_in.close()
         if self._running is not None:
             self._running.cancel()
@@ -211,6 +217,8 @@ class Session:
         if not steps:
             await self._send(self.error("no such thread"))
             return
+        if self._hung_up:
+            raise _Gone(Leaving.LOST)
         self._interrupted = False
         process.space.changed = False
         with trio.CancelScope() as self._running:
