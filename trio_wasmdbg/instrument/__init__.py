@@ -50,7 +50,7 @@ from ._layout import (
 )
 from ._plans import FunctionPlan, Instrumented, Site
 from ._rewrite import instrument
-from ._watch import READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
+from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
     "HEADER_SIZE",
@@ -61,6 +61,7 @@ __all__ = [
     "KIND_TRAP",
     "KIND_WATCH",
     "MATERIALISED",
+    "PRECISE",
     "READS",
     "RESUME_OFFSET",
     "SLOW",

@@ -34,7 +34,7 @@ from ._layout import KIND_STOP, KIND_TRAP
 from ._plans import Instrumented, no_tick
 from ._sections import body, type_section
 from ._slow_twin import SlowTwinBuilder
-from ._watch import Conditions, watch_function
+from ._watch import Conditions, outside_function, watch_function
 
 __all__ = ["Companion", "slow_twin"]
 
@@ -76,11 +76,17 @@ def slow_twin(
     imports.finish()
     additions = imports.additions
     stop = imports.function_count
-    trap, watch, first = stop + 1, stop + 2, stop + 3
+    trap, watch, outside, first = stop + 1, stop + 2, stop + 3, stop + 4
     asks = FuncType((I32, I32), (I32,))
     watches = FuncType((I32, I32, I64, I64, I32), (I32,))
-    functions = [uleb(additions.type_index(asks))] * 2 + [uleb(additions.type_index(watches))]
-    bodies = [_ask(imports, KIND_STOP), _ask(imports, KIND_TRAP), watch_function(additions, 0)]
+    compares = FuncType((I64, I64, I64), (I32,))
+    functions = [uleb(additions.type_index(type)) for type in (asks, asks, watches, compares)]
+    bodies = [
+        _ask(imports, KIND_STOP),
+        _ask(imports, KIND_TRAP),
+        watch_function(additions, 0),
+        outside_function(),
+    ]
     chunks: list[int] = []
     names, entries = instrumented.names, dict[int, str]()
     # A host function that a slow twin calls may ask its caller for a memory, by its export's name:
@@ -92,7 +98,7 @@ def slow_twin(
     ]
     for plan in plans:
         builder = SlowTwinBuilder(
-            plan, imports, first=first, stop=stop, trap=trap, watch=watch,
+            plan, imports, first=first, stop=stop, trap=trap, watch=watch, outside=outside,
             first_chunk=len(chunks), conditions=conditions.get(plan.index, {}), tick=tick,
         )  # fmt: skip
         made = builder.build()

@@ -6,6 +6,8 @@ Spec: "Binary Format, Instructions".
 
 from __future__ import annotations
 
+import struct
+
 from ..wasm import ValType, sleb32, sleb64, uleb
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "br_table",
     "call",
     "call_indirect",
+    "conversion_traps",
     "division_traps",
     "global_get",
     "global_set",
@@ -175,4 +178,22 @@ def division_traps(kind: str, overflows: bool, a: bytes, b: bytes) -> bytes:
         if overflows:
             minimum = b"\x42\x80\x80\x80\x80\x80\x80\x80\x80\x80\x7f"
             parts += [b, b"\x42\x7f\x51", a, minimum, b"\x51\x71\x72"]
+    return b"".join(parts)
+
+
+def conversion_traps(kind: str, low: float, low_fits: bool, high: float, a: bytes) -> bytes:
+    """Pushes whether a conversion of *a* (code that pushes it) to an integer traps.
+
+    Spec, "Numerics, trunc_u, trunc_s": it is no number, or outside of what the integer can hold.
+    *kind* is ``"f32"`` or ``"f64"``.
+    """
+    if kind == "f32":
+        const, form, above, at_least, below = b"\x43", "<f", b"\x5e", b"\x60", b"\x5d"
+    else:
+        const, form, above, at_least, below = b"\x44", "<d", b"\x64", b"\x66", b"\x63"
+    parts = [
+        a + const + struct.pack(form, low) + (at_least if low_fits else above),
+        a + const + struct.pack(form, high) + below,
+        b"\x71\x45",  # i32.and, i32.eqz: a comparison with NaN is false
+    ]
     return b"".join(parts)

@@ -34,7 +34,7 @@ from ._additions import FIRST_GLOBAL, INSTANCE, SP, Additions, FrameAccess
 from ._body import BodyWriter
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import INSTANCE_OFFSET, RESUME_OFFSET, FrameLayout
-from ._kinds import DIVISIONS, HELPED, Kind, division_can_trap
+from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
 from ._layout import INSTANCE_ID, SITES_BASE
 from ._stores import Copied, FrameStores
 from ._survey import branch_depths, survey
@@ -480,13 +480,14 @@ class FastTwinBuilder:
         return len(type.params) + 1, type.results
 
     def _division(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
-        """Leaves if the division will trap: divisor 0, or the one quotient that is too large."""
+        """Leaves if the division or conversion will trap, as its operands tell."""
         assert stack is not None
         self._writer.copy_to(instruction.offset)
         operands = self._stores.expose(stack, self._keep_stored(stack, stack.height - 1))
         get = [emit.local_get(copied.local) for copied in operands]
-        condition = emit.division_traps(*DIVISIONS[instruction.op.code], *get[-2:])
-        parts = [*get[:-2], condition, emit.IF_EMPTY, self._leave(operands, k), emit.END, *get[-2:]]
+        count = 1 if instruction.op.code in CONVERSIONS else 2
+        condition = foreseen_trap(instruction.op.code, get[-count:])
+        parts = [*get[:-count], condition, emit.IF_EMPTY, self._leave(operands, k), emit.END, *get[-count:]]
         self._writer.out += b"".join(parts)
 
     def _unreachable(self, k: int, instruction: Instruction, stack: Operand | None) -> None:

@@ -10,8 +10,19 @@ from enum import IntEnum
 from typing import Final
 
 from ..wasm import BY_NAME, OPS, Flow, Instruction, Op
+from . import _emit as emit
 
-__all__ = ["DIVISIONS", "HELPED", "KINDS", "NUMERIC", "TRAPS", "Kind", "division_can_trap"]
+__all__ = [
+    "CONVERSIONS",
+    "DIVISIONS",
+    "HELPED",
+    "KINDS",
+    "NUMERIC",
+    "TRAPS",
+    "Kind",
+    "division_can_trap",
+    "foreseen_trap",
+]
 
 
 class Kind(IntEnum):
@@ -24,6 +35,7 @@ class Kind(IntEnum):
     SELECT = 2
     """Its result stands where its first operand did."""
     DIVISION = 3
+    """An integer division, or a conversion to an integer: whether it will trap is seen from the operands."""
     HELPED = 4
     """Slow twins need a helper function for it."""
     BLOCK = 5
@@ -42,12 +54,34 @@ class Kind(IntEnum):
     THROW = 18
 
 
+_LIMITS: Final = {
+    # Spec, "Numerics, trunc_u, trunc_s": what matters is the truncated value.  The number just below
+    # the lowest integer is no f32 (nor, for 64 bits, an f64), so that the lowest itself is the limit.
+    (32, 32, "s"): (-(2.0**31), True, 2.0**31),
+    (32, 32, "u"): (-1.0, False, 2.0**32),
+    (32, 64, "s"): (-(2.0**31) - 1, False, 2.0**31),
+    (32, 64, "u"): (-1.0, False, 2.0**32),
+    (64, 32, "s"): (-(2.0**63), True, 2.0**63),
+    (64, 32, "u"): (-1.0, False, 2.0**64),
+    (64, 64, "s"): (-(2.0**63), True, 2.0**63),
+    (64, 64, "u"): (-1.0, False, 2.0**64),
+}
+
 DIVISIONS: Final = {
     BY_NAME[f"{kind}.{name}"].code: (kind, name == "div_s")
     for kind in ("i32", "i64")
     for name in ("div_s", "div_u", "rem_s", "rem_u")
 }
 """Integer divisions by ``Op.code``: the type, and whether the quotient can overflow."""
+
+CONVERSIONS: Final = {
+    BY_NAME[f"i{bits}.trunc_f{width}_{sign}"].code: (f"f{width}", *_LIMITS[bits, width, sign])
+    for bits in (32, 64)
+    for width in (32, 64)
+    for sign in "su"
+}
+"""Trapping conversions by ``Op.code``: the operand's type, a number that it must exceed (or, with True,
+may equal), and one that it must stay below."""
 
 HELPED: Final = {
     BY_NAME[name].code: name
@@ -78,7 +112,7 @@ _BY_NAME: Final = {
 def _kind(op: Op) -> Kind | None:
     if op.flow is not Flow.NEXT:
         return Kind[op.flow.name]
-    if op.code in DIVISIONS:
+    if op.code in DIVISIONS or op.code in CONVERSIONS:
         return Kind.DIVISION
     if op.code in HELPED:
         return Kind.HELPED
@@ -94,9 +128,11 @@ for _op in OPS.values():
         KINDS[_op.code] = int(_found)
 
 TRAPS: Final = frozenset(
-    op.code for op in OPS.values() if op.traps and op.flow is Flow.NEXT and op.code not in DIVISIONS
+    op.code
+    for op in OPS.values()
+    if op.traps and op.flow is Flow.NEXT and op.code not in DIVISIONS and op.code not in CONVERSIONS
 )
-"""Instructions that may trap in the fast twin by themselves.  Divisions don't: the twin leaves before."""
+"""Instructions that may trap in the fast twin by themselves.  Before the others the twin leaves."""
 
 NUMERIC: Final = frozenset(
     op.code
@@ -109,6 +145,13 @@ _CONSTANTS = (BY_NAME["i32.const"].code, BY_NAME["i64.const"].code)
 
 
 def division_can_trap(instructions: list[Instruction], k: int) -> bool:
-    """Whether the division *k* may trap: not if the divisor is a constant other than 0 and -1."""
+    """Whether the division or conversion *k* may trap: not by a constant divisor other than 0 and -1."""
     before = instructions[k - 1] if k else instructions[k]
     return not (before.op.code in _CONSTANTS and before.imm not in (0, -1))
+
+
+def foreseen_trap(code: int, operands: list[bytes]) -> bytes:
+    """Code that pushes whether a division or conversion traps; *operands* push what it works on."""
+    if code in CONVERSIONS:
+        return emit.conversion_traps(*CONVERSIONS[code], *operands)
+    return emit.division_traps(*DIVISIONS[code], *operands)

@@ -33,10 +33,10 @@ from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
 from ._frames import RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
-from ._kinds import DIVISIONS, HELPED, division_can_trap
+from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
 from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
-from ._watch import Condition, ConditionPlaces, accesses, arguments, is_watched
+from ._watch import Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
 
 __all__ = ["CHUNK", "SlowTwinBuilder"]
 
@@ -91,6 +91,7 @@ class SlowTwinBuilder:
         stop: int,
         trap: int,
         watch: int,
+        outside: int,
         first_chunk: int,
         conditions: Mapping[int, Condition],
         tick: Callable[[], None],
@@ -98,7 +99,7 @@ class SlowTwinBuilder:
         """
         :param first: index of the function that :meth:`build` returns first.
         :param stop: index of the function that asks the host at a stop byte, ``trap`` of the one before a
-            trap, ``watch`` of the one before an access to memory.
+            trap, ``watch`` of the one before an access to memory, ``outside`` of :func:`outside_function`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
         """
@@ -109,6 +110,7 @@ class SlowTwinBuilder:
         self._stop = stop
         self._trap = trap
         self._watch = watch
+        self._outside = outside
         self._conditions = conditions
         self._first_chunk = first_chunk
         self._tick = tick
@@ -603,8 +605,8 @@ class SlowTwinBuilder:
         parts: list[bytes] = []
         if op.traps:
             parts.append(self._store_resume_point(k))
-            if code in DIVISIONS and division_can_trap(self._typed.instructions, k):
-                parts.append(self._division_check(k, code, loads))
+            if (code in DIVISIONS or code in CONVERSIONS) and division_can_trap(self._typed.instructions, k):
+                parts += [foreseen_trap(code, loads), emit.IF_EMPTY, self._trap_hook(k, 1), emit.END]
             parts += self._watch_checks(k, instruction, loads, stack)
         parts.append(self._execute(execute, loads, results, below))
         return b"".join(parts)
@@ -626,13 +628,16 @@ class SlowTwinBuilder:
                 emit.local_get(_FP) + ask,
                 emit.local_tee(_RP) + emit.br_if(self._place.redirect + 1),
                 emit.END,
+                # in precise mode: ask the host before an access that is out of bounds
+                is_precise(self._imports.additions),
+                emit.IF_EMPTY,
+                bounds(self._module, access, loads, types) + emit.call(self._outside),
+                emit.IF_EMPTY,
+                self._trap_hook(k, 2),
+                emit.END,
+                emit.END,
             ]
         return parts
-
-    def _division_check(self, k: int, code: int, loads: list[bytes]) -> bytes:
-        parts = [emit.division_traps(*DIVISIONS[code], *loads)]
-        parts += [emit.IF_EMPTY, self._trap_hook(k, 1), emit.END]
-        return b"".join(parts)
 
 
 def _first_matches(clauses: list[_Clause]) -> tuple[_Clause, ...]:

@@ -4,6 +4,7 @@ The ranges stand in a table in the debug memory::
 
     +0   u8   some range is watched for writes
     +1   u8   some range is watched for reads
+    +2   u8   accesses that are out of bounds ask the host before they trap
     +4   u32  number of entries
     +16  the entries, 32 bytes each: u64 first address, u64 end (exclusive), u32 memory index,
          u32 flags (1: reads, 2: writes)
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import frozen
 
-from ..wasm import I32, Instruction, MemArg, ValType
+from ..wasm import I32, Instruction, MemArg, Module, ValType, uleb
 from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET, FrameLayout
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "PRECISE",
     "READS",
     "WRITES",
     "Access",
@@ -37,9 +39,15 @@ __all__ = [
     "Conditions",
     "accesses",
     "arguments",
+    "bounds",
+    "is_precise",
     "is_watched",
+    "outside_function",
     "watch_function",
 ]
+
+PRECISE: Final = 2
+"""Offset of the byte that switches precise mode on."""
 
 READS: Final = 1
 WRITES: Final = 2
@@ -126,14 +134,47 @@ def arguments(access: Access, k: int, loads: list[bytes], types: list[ValType]) 
 
     :param loads: code that pushes each operand of the instruction, lowest first; ``types`` of them.
     """
+    address, size = _range(access, loads, types)
+    return b"".join([emit.i32_const(k), address, size, emit.i32_const(access.memory << 2 | access.kind)])
+
+
+def _range(access: Access, loads: list[bytes], types: list[ValType]) -> tuple[bytes, bytes]:
+    """Code that pushes the address of an access, and the bytes it spans, as i64."""
     address = loads[access.address] + _extend(types[access.address])
     if access.offset:
         address += emit.i64_const(access.offset) + b"\x7c"  # i64.add
     if access.size is not None:
-        size = emit.i64_const(access.size)
-    else:
-        size = loads[access.length] + _extend(types[access.length])
-    return b"".join([emit.i32_const(k), address, size, emit.i32_const(access.memory << 2 | access.kind)])
+        return address, emit.i64_const(access.size)
+    return address, loads[access.length] + _extend(types[access.length])
+
+
+def is_precise(additions: Additions) -> bytes:
+    """Code that pushes an i32: not 0 if accesses are to be checked before they are made."""
+    return emit.i32_const(0) + additions.memory_access(0x2D, WATCH_BASE + PRECISE)
+
+
+def bounds(module: Module, access: Access, loads: list[bytes], types: list[ValType]) -> bytes:
+    """The operands of :func:`outside_function`: address, size, and the memory's size, all i64."""
+    limits = module.memories[access.memory].type.limits
+    size = b"\x3f" + uleb(access.memory) + (b"" if limits.is64 else b"\xad")  # memory.size
+    if limits.page_size_log2:
+        size += emit.i64_const(limits.page_size_log2) + b"\x86"  # i64.shl
+    return b"".join([*_range(access, loads, types), size])
+
+
+def outside_function() -> bytes:
+    """The body of (address i64, size i64, limit i64) -> i32: whether the range goes beyond the limit."""
+    get = emit.local_get
+    end = get(0) + get(1) + b"\x7c"
+    return b"".join(
+        [
+            emit.local_groups([]),
+            end + get(2) + b"\x56",  # i64.gt_u
+            end + get(0) + b"\x54",  # i64.lt_u: beyond 2 to the power of 64
+            b"\x72",
+            emit.END,
+        ]
+    )
 
 
 def _extend(type: ValType) -> bytes:
