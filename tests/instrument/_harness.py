@@ -126,7 +126,8 @@ class Rig(Plain):
         self.companions.define(self.store, prefix, self.names.instance, self.current)
         self.companions.define(self.store, prefix, self.names.hook, self.hook)
         for name in self.exports:
-            if name.startswith(prefix):
+            # companions never import a shared memory, and wasmtime-py can't define one
+            if name.startswith(prefix) and not isinstance(self.exports[name], wasmtime.SharedMemory):
                 self.companions.define(self.store, prefix, name, self.exports[name])
         slots = self.exports[self.names.slots]
         assert isinstance(slots, wasmtime.Table)

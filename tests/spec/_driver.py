@@ -183,10 +183,9 @@ class Instance:
         names, store = instrumented.names, world.store
         module = wasmtime.Module(engine(), companion.wasm)
         linker = capi.RawLinker.new(engine())
-        for item in module.imports:
-            name = item.name or ""
+        for name in {item.name or "" for item in module.imports}:
             ours: dict[str, Any] = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
-            linker.define(store, item.module, name, ours[name] if name in ours else self.get(name))
+            linker.define(store, names.prefix, name, ours[name] if name in ours else self.get(name))
         made = capi.RawInstance.of(store, linker.linker.instantiate(store, module))
         for index, name in companion.entries.items():
             capi.table_set(store, self._slots, instrumented.plan(index).slot, made.export(name))

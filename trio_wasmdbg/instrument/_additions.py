@@ -69,6 +69,9 @@ class Additions:
     types: dict[FuncType, int] = field(factory=dict)
     reference_tables: dict[str, int] = field(factory=dict)
     helpers: dict[tuple[str, int, int], int] = field(factory=dict)
+    executed: list[tuple[bytes, FuncType]] = field(factory=list)
+    """Instructions that helper functions named ``"execute"`` execute, and their operands and results."""
+    executed_numbers: dict[tuple[bytes, FuncType], int] = field(factory=dict)
     _stores: dict[tuple[ValType, int], bytes] = Factory(dict)
     _loads: dict[tuple[ValType, int], bytes] = Factory(dict)
 
@@ -101,6 +104,14 @@ class Additions:
     def helper(self, name: str, first: int, second: int = 0) -> int:
         """Number of the helper function that executes the instruction *name* with these immediates."""
         return self.helpers.setdefault((name, first, second), len(self.helpers))
+
+    def executing(self, code: bytes, type: FuncType) -> int:
+        """Number of the helper function that executes an instruction, of which *type* has the operands."""
+        number = self.executed_numbers.get((code, type))
+        if number is None:
+            number = self.executed_numbers[code, type] = len(self.executed)
+            self.executed.append((code, type))
+        return self.helper("execute", number)
 
     # ── references ─────────────────────────────────────────────────────────────────────────────
 

@@ -95,6 +95,7 @@ def slow_twin(
         name(export.name) + bytes((ExternKind.MEMORY,)) + uleb(export.index)
         for export in instrumented.original.exports
         if export.kind is ExternKind.MEMORY
+        and not instrumented.original.memories[export.index].type.limits.shared
     ]
     for plan in plans:
         builder = SlowTwinBuilder(

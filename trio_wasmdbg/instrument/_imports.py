@@ -20,6 +20,7 @@ from ..wasm import (
     Limits,
     MemoryType,
     TableType,
+    TypedBody,
     global_type,
     memory_type,
     name,
@@ -31,6 +32,7 @@ from ..wasm import (
 from ._additions import FIRST_GLOBAL, HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
 from ._kinds import HELPED
 from ._plans import FunctionPlan, Instrumented
+from ._shared import has_shared_memory, helper_number
 
 __all__ = ["CompanionImports", "helper_type"]
 
@@ -41,6 +43,8 @@ def helper_type(additions: Additions, name: str, first: int, second: int) -> Fun
         return FuncType((), (FUNCREF,))
     if name.endswith(".drop"):
         return FuncType((), ())
+    if name == "execute":
+        return additions.executed[first][1]
     module = additions.module
     if name.startswith("array.new"):
         return FuncType((I32, I32), (ref_type(False, first),))
@@ -63,11 +67,17 @@ class CompanionImports:
     _helpers: dict[int, int] = field(factory=dict)
     _globals: dict[int, int] = field(factory=dict)
     _tags: bool = False
+    shared_memory: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         main = self.owner.additions
+        self.shared_memory = has_shared_memory(main.module)
         self.additions = Additions(
-            main.module, reference_tables=dict(main.reference_tables), helpers=main.helpers
+            main.module,
+            reference_tables=dict(main.reference_tables),
+            helpers=main.helpers,
+            executed=main.executed,
+            executed_numbers=main.executed_numbers,
         )
 
     @property
@@ -88,6 +98,13 @@ class CompanionImports:
         """The companion's index of a helper function."""
         return self._helpers[self.additions.helpers[name, first, second]]
 
+    def executing(self, typed: TypedBody, k: int) -> int | None:
+        """The companion's index of the helper function that executes instruction *k*, if it takes one."""
+        if not self.shared_memory:
+            return None
+        number = helper_number(self.additions, typed, k)
+        return None if number is None else self._helpers[number]
+
     def global_(self, index: int) -> int:
         """The companion's index of a global of the original."""
         return self._globals[index]
@@ -95,11 +112,17 @@ class CompanionImports:
     def scan(self, plan: FunctionPlan) -> None:
         """Collects what the slow twin of this function will need."""
         typed = plan.typed()
+        shared = self.shared_memory
         for k, instruction in enumerate(typed.instructions):
             op, imm = instruction.op, instruction.imm
             kind = op.imm
             if kind is Imm.NONE or not typed.reachable[k]:
                 continue
+            if shared:
+                number = helper_number(self.additions, typed, k)
+                if number is not None:
+                    self._helpers[number] = -1
+                    continue
             if kind is Imm.TAG or kind is Imm.TRY_TABLE:
                 self._tags = True
             elif kind is Imm.FUNCTION:
@@ -149,10 +172,14 @@ class CompanionImports:
         for kind in additions.reference_tables:
             references = TableType(TOP_TYPES[kind], Limits(REFERENCE_TABLE_SIZE, REFERENCE_TABLE_SIZE))
             add(names.references(kind), ExternKind.TABLE, table_type(references))
-        for memory in module.memories:
-            add(names.memory(memory.index), ExternKind.MEMORY, memory_type(memory.type))
         pages = owner.layout.memory_pages
-        add(names.debug, ExternKind.MEMORY, memory_type(MemoryType(Limits(pages, pages))))
+        debug = memory_type(MemoryType(Limits(pages, pages)))
+        for memory in module.memories:
+            if memory.type.limits.shared:
+                add(names.debug, ExternKind.MEMORY, debug)
+            else:
+                add(names.memory(memory.index), ExternKind.MEMORY, memory_type(memory.type))
+        add(names.debug, ExternKind.MEMORY, debug)
         number_type = global_type(GlobalType(I32, True))
         add(names.sp, ExternKind.GLOBAL, number_type)
         add(names.instance, ExternKind.GLOBAL, number_type)

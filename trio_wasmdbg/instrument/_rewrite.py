@@ -47,6 +47,7 @@ from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
 from ._opaque import opaque_twin
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
+from ._shared import collect, has_shared_memory
 
 __all__ = ["instrument"]
 
@@ -87,12 +88,15 @@ class _Rewriter:
         first_sites: list[int] = []
         twins: list[FastTwin] = []
         sites = since = 0
+        shared = has_shared_memory(module)
         for function in defined:
             first_sites.append(sites)
             try:
                 typed = type_body(module, function)
                 frame = self._frame(typed)
                 twin = self._fast_twin(typed, frame, sites)
+                if shared:
+                    collect(self._additions, typed)
             except UnsupportedFeatureError as error:
                 twins.append(opaque_twin(module, function, error, self._tail_called))
                 result.opaque[function.index] = error
@@ -229,8 +233,10 @@ class _Rewriter:
         """A function that executes one instruction which works on this module's own segments or functions."""
         instruction, first, second = key
         type = helper_type(self._additions, *key)
-        code = b"".join([emit.local_get(i) for i in range(len(type.params))]) + BY_NAME[instruction].encoding
-        code += uleb(first)
+        code = b"".join([emit.local_get(i) for i in range(len(type.params))])
+        if instruction == "execute":
+            return type, emit.local_groups([]) + code + self._additions.executed[first][0] + emit.END
+        code += BY_NAME[instruction].encoding + uleb(first)
         if instruction.endswith(".init") or instruction.startswith("array."):
             code += uleb(second)
         return type, emit.local_groups([]) + code + emit.END

@@ -36,6 +36,7 @@ from ._imports import CompanionImports
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
 from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
+from ._shared import top_types
 from ._watch import Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
 
 __all__ = ["CHUNK", "SlowTwinBuilder"]
@@ -446,7 +447,8 @@ class SlowTwinBuilder:
         if code == 0x10 or code == 0x12:
             type = self._module.functions[imm].type
             count = len(type.params)
-            target = self._imports.function(imm)
+            executing = self._imports.executing(self._typed, k)
+            target = self._imports.function(imm) if executing is None else executing
             execute = emit.call(target) if code == 0x10 else emit.return_call(target)
         else:
             type = self._module.func_type(imm if isinstance(imm, int) else imm.type_index)
@@ -591,7 +593,7 @@ class SlowTwinBuilder:
             pops = height + 1 - height_after  # struct.new, array.new_fixed: one result
         below = height - pops
         loads = self._operands(stack, pops)
-        results = _top_types(after, height_after - below)
+        results = top_types(after, height_after - below)
         execute = self._module.data[instruction.offset : instruction.end]
         if code == 0x23:
             execute = emit.global_get(self._imports.global_(imm))
@@ -602,6 +604,10 @@ class SlowTwinBuilder:
         elif code in HELPED:
             first, second = imm if isinstance(imm, tuple) else (imm, 0)
             execute = emit.call(self._imports.helper(HELPED[code], first, second))
+        else:
+            executing = self._imports.executing(self._typed, k)
+            if executing is not None:
+                execute = emit.call(executing)
         parts: list[bytes] = []
         if op.traps:
             parts.append(self._store_resume_point(k))
@@ -619,7 +625,7 @@ class SlowTwinBuilder:
         found = accesses(instruction)
         if not found:
             return parts
-        types = list(_top_types(stack, len(loads)))
+        types = list(top_types(stack, len(loads)))
         for access in found:
             ask = arguments(access, k, loads, types) + emit.call(self._watch)
             parts += [
@@ -628,6 +634,10 @@ class SlowTwinBuilder:
                 emit.local_get(_FP) + ask,
                 emit.local_tee(_RP) + emit.br_if(self._place.redirect + 1),
                 emit.END,
+            ]
+            if self._module.memories[access.memory].type.limits.shared:
+                continue  # its size is not known here
+            parts += [
                 # in precise mode: ask the host before an access that is out of bounds
                 is_precise(self._imports.additions),
                 emit.IF_EMPTY,
@@ -653,14 +663,3 @@ def _first_matches(clauses: list[_Clause]) -> tuple[_Clause, ...]:
             tags.add(tag)
             kept.append(clause)
     return tuple(kept)
-
-
-def _top_types(stack: Operand | None, count: int) -> tuple[ValType, ...]:
-    """Types of the topmost *count* operands, lowest first."""
-    types: list[ValType] = []
-    while len(types) < count:
-        assert stack is not None
-        types.append(stack.type)
-        stack = stack.below
-    types.reverse()
-    return tuple(types)
