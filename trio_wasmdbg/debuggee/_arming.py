@@ -34,6 +34,8 @@ class Arming:
         self._closed = False
         self.stopping = False
         """A cancellation is on its way: the next check suspends the guest, whatever it is."""
+        self.precise = False
+        """Accesses that are out of bounds pause before they trap."""
         self.conditions_changed = False
         """Slow twins may have to be made anew, at the next stop."""
         self._skipped: tuple[GuestInstance, int, int] | None = None
@@ -50,8 +52,10 @@ class Arming:
             return
         everything = self.stopping or self.decider.everything
         watched = self._watched_ranges()
+        slow = self.decider.watching_memory or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
             instance.watch(watched.get(instance.id, ()))
+            instance.foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
                 instance.armed.set(Wanted(everything=True))
                 continue
@@ -62,7 +66,7 @@ class Arming:
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
-            instance.armed.set(Wanted(False, self.decider.watching_memory, functions, stops))
+            instance.armed.set(Wanted(False, slow, functions, stops))
         if self._skipped is None:
             return
         instance, function, k = self._skipped
@@ -187,3 +191,4 @@ class Arming:
                 for instance in self._state.instances:
                     instance.armed.set(Wanted())
                     instance.watch(())
+                    instance.foresee_traps(False)

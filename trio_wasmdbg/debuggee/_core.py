@@ -18,7 +18,7 @@ import outcome
 import trio
 import wasmtime
 
-from ..engine import events, make_plan, walk_frames
+from ..engine import RawFrame, events, make_plan, walk_frames
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import CallEnded, Calls
@@ -268,11 +268,16 @@ class Core:
 
     # ── what can be looked at ──────────────────────────────────────────────────────────────────
 
-    def show(self, call: CallRecord, **how: Any) -> None:
-        """Make the innermost activation's frames visible, for the pause that follows."""
+    def show(self, call: CallRecord, *, unpushed: RawFrame | None = None, **how: Any) -> None:
+        """Make the innermost activation's frames visible, for the pause that follows.
+
+        :param unpushed: the innermost one, where it is not on the shadow stack.
+        """
         raws = walk_frames(self.state, self.state.current.get(), self.state.sp.get(), call.base_sp)
+        if unpushed is not None:
+            raws = itertools.chain([unpushed], raws)
         self._shown = Stack(self, raws, **how)
-        self._shown_how = (call, how)
+        self._shown_how = (call, {"unpushed": unpushed, **how})
 
     def look(self, call: CallRecord, instance: int, fp: int, resume_point: int) -> Frame:
         """The innermost frame while the debug callback runs, for a condition or a message.

@@ -529,6 +529,22 @@ class Debuggee(metaclass=NoPublicConstructor):
         self._core.stop_on_host_calls = re.compile(pattern) if pattern is not None else None
 
     @property
+    def precise_traps(self) -> bool:
+        """Whether traps are foreseen at memory accesses, too; every function runs in its slow twin then.
+
+        Without it, ``unreachable``, divisions and conversions pause before they trap; after other traps
+        the innermost frame of a function that ran in its fast twin has no values (:attr:`Frame.exact`).
+        With it accesses that are out of bounds pause before they trap, and after all other traps every
+        frame has its values.  Takes effect at the next check site.
+        """
+        return self._core.arming.precise
+
+    @precise_traps.setter
+    def precise_traps(self, on: bool) -> None:
+        self._core.arming.precise = on
+        self._core.arming.rearm()
+
+    @property
     def stop_on_instances(self) -> bool:
         """Pause when a module has been instantiated, before its start function runs."""
         return self._core.stop_on_instances

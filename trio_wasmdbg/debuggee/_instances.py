@@ -13,7 +13,7 @@ import wasmtime
 from .. import capi
 from ..engine import Range, decode_value, encode_value
 from ..errors import InternalError, NotFoundError, WrongStateError
-from ..instrument import READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
+from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
 from ..wasm import ValType
 from ._armed import ArmedBytes
 from ._conditions import TwinKey
@@ -269,6 +269,10 @@ class GuestInstance(metaclass=NoPublicConstructor):
         active = [any(kinds & kind for _, _, _, kinds in ranges) for kind in (WRITES, READS)]
         memory.write(WATCH_BASE, bytes(active))
         self._watched = list(ranges)
+
+    def foresee_traps(self, on: bool) -> None:
+        """Whether slow twins ask the host before an access that is out of bounds."""
+        self.debug_memory.set_u8(WATCH_BASE + PRECISE, on)
 
     def memory_identities(self) -> list[bytes]:
         """For each memory, by index, what tells it from other memories of the store."""

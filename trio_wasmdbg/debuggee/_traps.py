@@ -10,9 +10,10 @@ from attrs import frozen
 
 from .. import capi
 from ..addresses import ModuleOffset
-from ..engine import StepKind
+from ..engine import RawFrame, StepKind
 from ..errors import ReentryError
-from ..instrument import SLOW
+from ..instrument import COMPANION_NAME, accesses
+from ._accesses import memory_accesses
 from ._frames import Frame
 from ._stores import StoreState
 
@@ -23,6 +24,7 @@ __all__ = [
     "explain",
     "live_trap",
     "make_trap",
+    "out_of_bounds",
     "returned_values",
     "trap_frames",
     "where_trapped",
@@ -114,40 +116,73 @@ def trap_text(message: str) -> str:
 
 
 def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tuple[dict[str, Any], bool]:
-    """What is known of the innermost shadow frame after an unwinding, and whether the stack was full.
+    """How to show the stack after an unwinding, and whether it was the shadow stack that was full.
 
-    The frame on top may be the trapped function's (and then Wasmtime's backtrace has the place), or
-    its caller's, when the trapped function had not pushed a frame yet.
+    A slow twin's frame says where it is.  A fast twin's place is known from Wasmtime's backtrace; it
+    may not have pushed a frame yet (that happens before its first call), and is then shown by one that
+    is not on the shadow stack.
     """
-    sp = state.sp.get()
-    if sp >= base_sp:
-        return {"at_call": True}, False
-    instance = state.instance(state.current.get())
-    place = instance.module.origin(result.frames)
-    if place is not None and place.inserted and result.code == "MEMORY_OUT_OF_BOUNDS":
-        # The only inserted store that can be out of bounds is that of a frame which does not fit
-        # the shadow stack: a little later the machine's own stack would have been exhausted.
-        return {"at_call": True}, True
-    header = instance.debug_memory.u32(sp)
-    function = header & ~SLOW
-    if header & SLOW:
-        # A slow twin notes its resume point before whatever may trap.
+    at_call: dict[str, Any] = {"at_call": True}
+    innermost = result.frames[0] if result.frames else None
+    if innermost is None or result.code == "STACK_OVERFLOW":
+        # A function without room on the machine's stack has executed nothing: its caller is on top.
+        return at_call, False
+    if innermost.module_name == COMPANION_NAME:
         return {"at_call": False}, False
-    if place is None or place.inserted or place.function != function:
-        return {"at_call": True}, False
-    resume_point = instance.module.plan(function).resume_point_at(place.offset)
-    return {"at_call": False, "innermost_exact": False, "innermost_resume_point": resume_point}, False
+    sp, current = state.sp.get(), state.current.get()
+    instances = state.instances if not 1 <= current <= len(state.instances) else [state.instance(current)]
+    for instance in instances:
+        place = instance.module.origin(result.frames)
+        if place is not None:
+            break
+    else:
+        return at_call, False
+    if place.inserted:
+        # The only inserted store that can be out of bounds is that of a frame which does not fit the
+        # shadow stack: a little later the machine's own stack would have been exhausted.
+        return at_call, result.code == "MEMORY_OUT_OF_BOUNDS"
+    plan = instance.module.plan(place.function)
+    k = plan.resume_point_at(place.offset)
+    if k is None:
+        return at_call, False
+    found: dict[str, Any] = {"at_call": False, "innermost_exact": False, "innermost_resume_point": k}
+    pushed = sp < base_sp and instance.debug_memory.u32(sp) == place.function and plan.has_frame(k)
+    if not pushed:
+        found["unpushed"] = RawFrame(instance.id, sp, place.function, k, False, False, 0)
+    return found, False
 
 
 def live_trap(frame: Frame) -> tuple[str, str]:
     """Code and text of the trap that the next instruction is going to raise."""
-    name = frame.instruction.op.name
+    name, operands = frame.instruction.op.name, frame.operand_stack
     if name == "unreachable":
         return "UNREACHABLE", "wasm `unreachable` instruction executed"
-    left, right = frame.operand_stack[-2:]
+    if ".trunc_" in name:
+        value = operands[-1]
+        if value != value:
+            return "BAD_CONVERSION_TO_INTEGER", f"invalid conversion to integer: {name} of NaN"
+        return "INTEGER_OVERFLOW", f"integer overflow: {name} of {value!r}"
+    beyond = out_of_bounds(frame)
+    if beyond is not None:
+        return "MEMORY_OUT_OF_BOUNDS", beyond
+    left, right = operands[-2:]
     if right == 0:
         return "INTEGER_DIVISION_BY_ZERO", f"integer divide by zero: {left} {name} {right}"
     return "INTEGER_OVERFLOW", f"integer overflow: {left} {name} {right}"
+
+
+def out_of_bounds(frame: Frame) -> str | None:
+    """What the next instruction would touch outside of its memory, in words."""
+    name, store = frame.instruction.op.name, frame.instance.store
+    for (memory, address, size, _), access in zip(
+        memory_accesses(frame), accesses(frame.instruction), strict=True
+    ):
+        limit = capi.MemoryView(store, frame.instance.memory(memory)).size
+        if address + size > limit:
+            offset = f" + {access.offset}" if access.offset else ""
+            place = f"{address - access.offset:#x}{offset}"
+            return f"out of bounds: {name} of {size} bytes at {place}, memory {memory} has {limit:#x} bytes"
+    return None
 
 
 def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, ...] | None:

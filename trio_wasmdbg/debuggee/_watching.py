@@ -19,8 +19,8 @@ from ..engine import (
     Watchpoint,
     WatchTable,
 )
-from ..instrument import READS, WRITES, accesses
-from ..wasm import I32
+from ..instrument import READS, WRITES
+from ._accesses import memory_accesses
 from ._frames import Frame
 
 if TYPE_CHECKING:
@@ -135,28 +135,6 @@ class Watching:
 
 def _writes(frame: Frame) -> bool:
     return not frame.instruction.op.name.endswith(".get")
-
-
-def memory_accesses(frame: Frame) -> list[tuple[int, int, int, int]]:
-    """(memory, address, bytes, kinds of access) of the instruction that comes next."""
-    instruction = frame.instruction
-    found = accesses(instruction)
-    if not found:
-        return []
-    count = instruction.op.pop_count
-    operands = [
-        int(value) & 0xFFFF_FFFF if valtype == I32 else value
-        for valtype, value in zip(frame.operand_types[-count:], frame.operand_stack[-count:], strict=True)
-    ]
-    return [
-        (
-            access.memory,
-            (operands[access.address] & (1 << 64) - 1) + access.offset,
-            operands[access.length] & (1 << 64) - 1 if access.size is None else access.size,
-            access.kind,
-        )
-        for access in found
-    ]
 
 
 _GLOBAL = {"global.set": WRITES, "global.get": READS}

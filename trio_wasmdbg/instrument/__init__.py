@@ -32,7 +32,7 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 """
 
 from ._code_map import CodeMap, Place
-from ._companion import Companion, slow_twin
+from ._companion import COMPANION_NAME, Companion, slow_twin
 from ._frames import HEADER_SIZE, INSTANCE_OFFSET, MATERIALISED, RESUME_OFFSET, SLOW, FrameLayout
 from ._layout import (
     HOOK_SLOT,
@@ -53,6 +53,7 @@ from ._rewrite import instrument
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
+    "COMPANION_NAME",
     "HEADER_SIZE",
     "HOOK_SLOT",
     "INSTANCE_OFFSET",

@@ -163,6 +163,7 @@ class FastTwinBuilder:
                 self._end(k, bool(reachable[k]))
             elif kind == _ELSE:
                 self._else(bool(reachable[k]))
+                self._note_activity(k)
             elif kind == _GLOBAL:
                 code = b"\x23" if instruction.op.code == 0x23 else b"\x24"
                 writer.replace(instruction, code + uleb(instruction.imm + FIRST_GLOBAL))
