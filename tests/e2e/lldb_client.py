@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,10 +77,16 @@ async def served(guest: str, export: str, *args: object, **options: Any) -> Asyn
             nursery.cancel_scope.cancel()
 
 
-async def lldb(port: int | None, *commands: str, on_crash: Sequence[str] = ()) -> str:
+async def lldb(
+    port: int | None,
+    *commands: str,
+    on_crash: Sequence[str] = (),
+    halt_when: str | None = None,
+) -> str:
     """Run ``lldb-22 --batch``, attach to *port*, carry out *commands*; the whole transcript.
 
-    After a crash, LLDB gives up the rest of a batch and carries out *on_crash* instead.
+    :param on_crash: after a crash, LLDB gives up the rest of a batch and carries out these instead.
+    :param halt_when: when LLDB has shown this, ``halting.py`` (imported by a command) interrupts the guest.
     """
     assert LLDB is not None
     arguments = [LLDB, "--batch", "--no-lldbinit", "--no-use-colors"]
@@ -92,16 +99,28 @@ async def lldb(port: int | None, *commands: str, on_crash: Sequence[str] = ()) -
         arguments += ["--one-line-on-crash", command]
     # Python inside LLDB must not look into this interpreter's environment.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    done: subprocess.CompletedProcess[bytes] = await trio.run_process(
-        arguments,
-        stdin=b"",
-        capture_stdout=True,
-        stderr=subprocess.STDOUT,
-        check=False,
-        env=environment,
+    folder = tempfile.TemporaryDirectory()
+    signal_file = Path(folder.name) / "halt"
+    environment["HALT_WHEN"] = str(signal_file)
+    process = await trio.lowlevel.open_process(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     )
-    text = done.stdout.decode("utf-8", "replace")
-    print(text)
+    assert process.stdout is not None
+    shown = b""
+    try:
+        with trio.fail_after(60):
+            async for part in process.stdout:
+                shown += part
+                if halt_when is not None and halt_when.encode() in shown:
+                    signal_file.touch()
+            await process.wait()
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        folder.cleanup()
+        text = shown.decode("utf-8", "replace")
+        print(text)
     return text
 
 
