@@ -152,10 +152,12 @@ class StoreHandle:
         return f"<StoreHandle {state}>"
 
 
-def identity_of(item: wasmtime.Memory | wasmtime.Global | wasmtime.Table) -> bytes:
-    """What tells a memory, global or table from others, however many instances have it."""
+def identity_of(item: wasmtime.Memory | wasmtime.Global | wasmtime.Table | wasmtime.Tag) -> bytes:
+    """What tells a memory, global, table or tag from others, however many instances have it."""
     if isinstance(item, wasmtime.Memory):
         return bytes(item._memory)
+    if isinstance(item, wasmtime.Tag):
+        return bytes(item._tag)
     return bytes(item._global if isinstance(item, wasmtime.Global) else item._table)
 
 

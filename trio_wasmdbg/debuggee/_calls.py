@@ -32,6 +32,7 @@ from ..engine import Kind, Reason, Verdict, events, walk_frames
 from ..errors import InternalError, UsageError
 from ._capacity import check_room
 from ._edits import EarlyReturn
+from ._exceptions import is_caught, thrown
 from ._frames import Frame, is_call
 from ._stack import CallRecord
 from ._threads import poll_in_thread
@@ -419,6 +420,9 @@ class Calls:
         if verdict.reason is Reason.WATCH:
             offset = frame.instance.module.module_offset(stop.function, stop.resume_point - 1)
             return events.Watch(location, frame, verdict.watch, offset, verdict.breakpoints)
+        if verdict.reason is Reason.BREAKPOINT and any(each.on_exception for each in verdict.breakpoints):
+            tag, payload = thrown(frame)
+            return events.ExceptionThrown(location, frame, tag, payload, is_caught(frame))
         if verdict.reason is Reason.BREAKPOINT:
             return events.Breakpoint(location, frame, verdict.breakpoints)
         if verdict.reason is Reason.STEP:

@@ -31,6 +31,7 @@ from ..engine import (
     events,
 )
 from ..errors import InternalError, UsageError, WrongStateError
+from ._exceptions import THROWS, exception_filter
 from ._expressions import check_expression, check_message
 from ._messages import Answer, Completed, Continue, Inject, PausedAt, Query, Response
 from ._threads import compute
@@ -412,6 +413,18 @@ class Debuggee(metaclass=NoPublicConstructor):
     def breakpoints(self) -> tuple[Breakpoint, ...]:
         """All breakpoints, pending ones too."""
         return tuple(self._core.arming.decider.breakpoints)
+
+    def stop_on_exceptions(self, which: str = "all", *, tag: int | None = None) -> Breakpoint:
+        """Pause where WebAssembly exceptions are thrown; the event is :class:`events.ExceptionThrown`.
+
+        :param which: ``"all"``, or ``"uncaught"``: those that no ``try_table`` of the activation catches.
+        :param tag: only this tag's, by its index in the module.
+        :returns: a breakpoint: disable or remove it like any other.
+        :raises UsageError: *which* is neither.
+        """
+        return self._core.arming.decider.breakpoints.add(
+            Where(instructions=THROWS), condition=exception_filter(which, tag), on_exception=True
+        )
 
     # ── watchpoints ────────────────────────────────────────────────────────────────────────────
 

@@ -12,7 +12,7 @@ from ..engine import FramePlace, RawFrame, encode_value
 from ..errors import NotFoundError, StaleHandleError, UsageError
 from ..instrument import MATERIALISED, FunctionPlan
 from ..symbols import local_label
-from ..wasm import FuncType, Instruction, Module, TypedBody, ValType
+from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
 from ._edits import EarlyReturn
 from ._expressions import evaluate_in, format_in
 from ._util import NoPublicConstructor
@@ -120,6 +120,11 @@ class Frame(metaclass=NoPublicConstructor):
     def body(self) -> Sequence[Instruction]:
         """The function's instructions, by resume point."""
         return self._typed().instructions
+
+    @property
+    def scope(self) -> ControlFrame:
+        """The innermost construct that the next instruction stands in."""
+        return self._typed().scopes[self._resume_point]
 
     @property
     def function_type(self) -> FuncType:

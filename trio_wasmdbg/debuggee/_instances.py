@@ -126,6 +126,12 @@ class GuestInstance(metaclass=NoPublicConstructor):
         found: wasmtime.Global = self._item(self._names.global_(index), wasmtime.Global)
         return found
 
+    def tag(self, index: int) -> wasmtime.Tag:
+        """An exception tag by index, exported or not."""
+        self._check("tag", index, len(self._module.original.tags))
+        found: wasmtime.Tag = self._item(self._names.tag(index), wasmtime.Tag)
+        return found
+
     def table(self, index: int = 0) -> wasmtime.Table:
         """A table by index, exported or not."""
         self._check("table", index, len(self._module.original.tables))

@@ -159,6 +159,8 @@ class Breakpoint:
     callback: Callable[[Any], Any] | None = None
     """Called (and awaited) with the event; where it returns True, the guest goes on."""
     bindings: list[Binding] = field(factory=list)
+    on_exception: bool = False
+    """It stands where exceptions are thrown, and tells of them."""
     hit_count: int = 0
     """How often the guest has come here with the condition holding."""
     error: str | None = None

@@ -131,10 +131,14 @@ class Trap(Paused):
 
 @frozen
 class ExceptionThrown(Paused):
-    """A WebAssembly exception is about to be thrown."""
+    """A WebAssembly exception is about to be thrown (``stop_on_exceptions``)."""
 
-    tag: Any = None
+    tag: int | None = None
+    """Index of its tag in the module; None for ``throw_ref``, whose operand has it."""
     payload: tuple[Any, ...] = ()
+    """The values it carries; for ``throw_ref`` the reference."""
+    caught: bool | None = None
+    """Whether a ``try_table`` of this activation catches it; None where that is not known."""
 
 
 @frozen
