@@ -51,8 +51,14 @@ TRAPS = """
         (("store", 0), "out of bounds: i64.store of 8 bytes at 0x0, memory 1 has 0x0 bytes"),
         (("vector", 65_521), "out of bounds: v128.load of 16 bytes at 0xfff1, memory 0 has 0x10000 bytes"),
         (("fill", 1, 65_536), "out of bounds: memory.fill of 65536 bytes at 0x1, memory 0 has 0x10000 bytes"),
-        (("copy", 0, 65_530, 7), "out of bounds: memory.copy of 7 bytes at 0xfffa, memory 0 has 0x10000 bytes"),
-        (("copy", 65_530, 0, 7), "out of bounds: memory.copy of 7 bytes at 0xfffa, memory 0 has 0x10000 bytes"),
+        (
+            ("copy", 0, 65_530, 7),
+            "out of bounds: memory.copy of 7 bytes at 0xfffa, memory 0 has 0x10000 bytes",
+        ),
+        (
+            ("copy", 65_530, 0, 7),
+            "out of bounds: memory.copy of 7 bytes at 0xfffa, memory 0 has 0x10000 bytes",
+        ),
     ],
     ids=str,
 )
