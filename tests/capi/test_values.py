@@ -154,7 +154,7 @@ def test_references_that_python_cannot_hold(world: World) -> None:
         (func (export "null") (param (ref null $s) exnref (ref null func)) (result i32)
           (i32.and (ref.is_null (local.get 0))
             (i32.and (ref.is_null (local.get 1)) (ref.is_null (local.get 2))))))""")
-    any_ref = capi.OpaqueReference("anyref")
+    any_ref = capi.OpaqueReference("structref")
     assert finish(world.call(instance.export("any"), None)) == (None, any_ref)
     assert finish(world.call(instance.export("extern"))) == (capi.OpaqueReference("externref"),)
     assert finish(world.call(instance.export("null"), None, None, None)) == (1,)

@@ -39,7 +39,8 @@ def test_all_ways_to_run() -> None:
         linker.define_func("host", "note", wasmtime.FuncType([wasmtime.ValType.i32()], []), noted.append)
 
     calls: list[tuple[str, tuple[object, ...]]] = [
-        ("store", (8, 0x1122334455667788)), ("load", (8,)), ("load", (4,)), ("load", (65532,)), ("load", (-1,)),
+        ("store", (8, 0x1122334455667788)), ("load", (8,)), ("load", (4,)), ("load", (65532,)),
+        ("load", (-1,)),
         ("wide", (96,)), ("wide", (0x7000_0000,)), ("add", (8, 5)), ("add", (6, 1)), ("load", (4,)),
         ("bulk", (40,)), ("load", (0,)), ("load", (0x20000,)), ("tail", (77,)),
     ]  # fmt: skip

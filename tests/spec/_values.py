@@ -199,10 +199,15 @@ def matches(form: Form, value: Raw, context: Any) -> bool:
     if head == "ref.any":
         return True
     tests = {
-        "ref.i31": c.wasmtime_anyref_is_i31, "ref.struct": c.wasmtime_anyref_is_struct,
+        "ref.struct": c.wasmtime_anyref_is_struct,
         "ref.array": c.wasmtime_anyref_is_array, "ref.eq": c.wasmtime_anyref_is_eqref,
     }  # fmt: skip
     reference = c.wasmtime_anyref_t.from_buffer_copy(data)
+    if head == "ref.i31":
+        # wasmtime_anyref_is_i31 says yes to everything that is not null
+        return bool(
+            c.wasmtime_anyref_i31_get_u(context, ctypes.byref(reference), ctypes.byref(ctypes.c_uint32()))
+        )
     return bool(tests[head](context, ctypes.byref(reference)))
 
 

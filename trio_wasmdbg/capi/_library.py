@@ -84,6 +84,9 @@ epoch_deadline_async_yield_and_update = _function(
 # wasmtime/val.h, wasmtime/extern.h
 val_unroot = _function("wasmtime_val_unroot", None, c_void_p)
 externref_new = _function("wasmtime_externref_new", c_bool, c_void_p, c_void_p, c_void_p, c_void_p)
+anyref_i31_get_s = _function("wasmtime_anyref_i31_get_s", c_bool, c_void_p, c_void_p, c_void_p)
+anyref_is_struct = _function("wasmtime_anyref_is_struct", c_bool, c_void_p, c_void_p)
+anyref_is_array = _function("wasmtime_anyref_is_array", c_bool, c_void_p, c_void_p)
 externref_data = _function("wasmtime_externref_data", c_void_p, c_void_p, c_void_p)
 func_type = _function("wasmtime_func_type", c_void_p, c_void_p, c_void_p)
 functype_delete = _function("wasm_functype_delete", None, c_void_p)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from ctypes import byref, c_void_p
+from ctypes import byref, c_int32, c_void_p
 from struct import Struct
 from typing import Any, Final
 
@@ -86,10 +86,13 @@ class FloatBits:
 class OpaqueReference:
     """A reference that Python can name but not hold, such as a garbage-collected struct.
 
-    :ivar kind: ``"anyref"``, ``"exnref"``, or ``"externref"`` for one that the guest made itself.
+    :ivar kind: what it is: ``"structref"``, ``"arrayref"``, ``"i31ref"``, ``"exnref"``, ``"anyref"`` for a
+        host's reference that the guest took in, or ``"externref"`` for one that the guest made itself.
+    :ivar number: of an ``i31ref``, its integer.
     """
 
     kind: str
+    number: int | None = None
 
 
 @frozen
@@ -229,11 +232,23 @@ def from_raw(store: Storelike, address: int, *, owned: bool = False, bits: bool 
         elif kind == lib.KIND_EXTERNREF:
             number = lib.externref_data(StoreHandle.of(store).context, of)
             value = _value._unintern(number) if number else OpaqueReference("externref")
+        elif kind == lib.KIND_ANYREF:
+            value = _anyref(StoreHandle.of(store).context, of)
         else:
-            value = OpaqueReference("anyref" if kind == lib.KIND_ANYREF else "exnref")
+            value = OpaqueReference("exnref")
     if owned:
         unroot(address)
     return value
+
+
+def _anyref(context: int, of: int) -> OpaqueReference:
+    # not wasmtime_anyref_is_i31, which says yes to everything that is not null
+    number = c_int32()
+    if lib.anyref_i31_get_s(context, of, byref(number)):
+        return OpaqueReference("i31ref", number.value)
+    if lib.anyref_is_struct(context, of):
+        return OpaqueReference("structref")
+    return OpaqueReference("arrayref" if lib.anyref_is_array(context, of) else "anyref")
 
 
 def unroot(address: int) -> None:

@@ -29,6 +29,10 @@ _MANY_TWINS = 1_000
 """Slow twins of one instance from which on conditions are left to the host."""
 
 
+_TOP_TYPES = {"func": "funcref", "extern": "externref", "any": "(ref null any)", "exn": "(ref null exn)"}
+"""The type of the table that holds the references of a hierarchy."""
+
+
 @final
 class GuestInstance(metaclass=NoPublicConstructor):
     """An instance of a :class:`GuestModule`, as :meth:`Guest.instantiate` returns it.
@@ -300,12 +304,13 @@ class GuestInstance(metaclass=NoPublicConstructor):
     def write_slot(self, valtype: ValType, address: int, value: object) -> None:
         """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""
         if valtype.is_ref:
-            capi.table_set(self._store, self._ref_table(valtype), address >> 3, value, str(valtype))
+            top = _TOP_TYPES[self._module._instrumented.additions.reference_kind(valtype)]
+            capi.table_set(self._store, self._ref_table(valtype), address >> 3, value, top)
         else:
             self.debug_memory.write(address, encode_value(valtype, value))
 
     def _ref_table(self, valtype: ValType) -> wasmtime.Table:
-        name = self._names.references(str(valtype).removesuffix("ref"))
+        name = self._names.references(self._module._instrumented.additions.reference_kind(valtype))
         table = self._ref_tables.get(name)
         if table is None:
             table = self._ref_tables[name] = self._raw.export(name)
