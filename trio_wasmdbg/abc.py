@@ -21,6 +21,7 @@ from .engine import events
 
 __all__ = [
     "BreakpointToken",
+    "ConditionTarget",
     "DebugTarget",
     "Debuggable",
     "TargetFrame",
@@ -220,15 +221,32 @@ class DebugTarget(ABC):
 
 
 class WatchpointTarget(DebugTarget):
-    """A target that can pause when a piece of memory is written or read."""
+    """A target that can pause after a piece of memory was written or read (a ``Watch`` event)."""
 
     @abstractmethod
     def add_watchpoint(
-        self, instance: TargetInstance, memory: int, address: int, size: int, *, read: bool, write: bool
+        self, instance: TargetInstance, memory: int, address: int, size: int, access: str
     ) -> BreakpointToken:
-        """Pause after an access.  Removed by :meth:`DebugTarget.remove_breakpoint`.
+        """Watch *size* bytes from *address*; the event's hits name the token.
 
-        :raises UsageError: the range can't be watched.
+        To be called in :meth:`DebugTarget.inspect`; removed by :meth:`DebugTarget.remove_breakpoint`.
+
+        :param access: ``"write"``, ``"read"`` or ``"access"`` (either).
+        :raises NotFoundError, UsageError: there is no such memory; the range can't be watched.
+        """
+
+
+class ConditionTarget(DebugTarget):
+    """A target whose breakpoints have conditions that it evaluates itself."""
+
+    @abstractmethod
+    def add_conditional_breakpoint(
+        self, module: TargetModule, offset: ModuleOffset, condition: str
+    ) -> BreakpointToken:
+        """As :meth:`DebugTarget.add_breakpoint`, but pause only where the condition holds.
+
+        :param condition: text in the library's expression language.
+        :raises ExpressionError: it does not parse.
         """
 
 

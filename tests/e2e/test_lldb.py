@@ -119,6 +119,42 @@ async def test_memory_is_read_and_written() -> None:
     in_order(text, "0x00000077", "0x00000077", "data found at location", "(int) 0x00000078")
 
 
+async def test_watchpoint_on_a_variable_tells_old_and_new_value() -> None:
+    text = await debug(
+        "basket", "shop", "b sum", "c", "watchpoint set variable counter", "c", "bt 2", "c",
+        "watchpoint list", "watchpoint delete -f", "c",
+    )  # fmt: skip
+
+    in_order(
+        text,
+        "Watchpoint 1 hit:", "old value: 0", "new value: 1", "stop reason = watchpoint 1", "line_price",
+        "Watchpoint 1 hit:", "old value: 1", "new value: 2",
+        "exited with status = 0",
+    )  # fmt: skip
+
+
+async def test_watchpoints_on_reads_and_on_a_local_variable() -> None:
+    text = await debug(
+        "basket", "shop", f"b basket.c:{CALL}", "c", "breakpoint delete -f",
+        "watchpoint set expression -w read -s 4 -- &basket[2].id", "watchpoint set variable -w write i",
+        "c", "c",
+    )  # fmt: skip
+
+    in_order(text, "Watchpoint 2 hit:", "old value: 0", "new value: 1", "sum", "basket.c")
+
+
+async def test_a_condition_that_the_server_evaluates() -> None:
+    text = await debug(
+        "basket", "shop", "b line_price",
+        "process plugin packet monitor condition 0x4000000000000106 mem32[local[0]] == 103",
+        "process plugin packet monitor state",
+        "process plugin packet monitor condition 0x4000000000000106 (((", "c", "p item->id", "c",
+    )  # fmt: skip
+
+    in_order(text, "pauses only if mem32[local[0]] == 103", "expected a value", "(const int) 103")
+    in_order(text, "exited with status = 0")
+
+
 async def test_disassembly_at_the_pc() -> None:
     text = await debug("basket", "shop", "b line_price", "c", "disassemble --pc --count 3")
 

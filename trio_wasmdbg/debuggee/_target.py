@@ -17,16 +17,17 @@ import trio
 from .. import capi
 from ..abc import (
     BreakpointToken,
-    DebugTarget,
+    ConditionTarget,
     TargetFrame,
     TargetInstance,
     TargetMemory,
     TargetModule,
     TargetVariable,
     TargetView,
+    WatchpointTarget,
 )
 from ..addresses import ModuleOffset
-from ..engine import Breakpoint, Signal, State, StepKind, decode_value, encode_value, events
+from ..engine import Breakpoint, Signal, State, StepKind, Watchpoint, decode_value, encode_value, events
 from ..errors import InternalError, NotFoundError, UsageError, WrongStateError
 from ..wasm import ValType
 from ._debuggee import Debuggee
@@ -162,7 +163,7 @@ class _View:
         return self._here
 
 
-class DebuggeeTarget(DebugTarget):
+class DebuggeeTarget(WatchpointTarget, ConditionTarget):
     """A :class:`Debuggee`, as a debug server sees it."""
 
     def __init__(self, debuggee: Debuggee) -> None:
@@ -244,13 +245,26 @@ class DebuggeeTarget(DebugTarget):
         return table.at(frame.instance.module, frame.function_index, frame.resume_point)
 
     def add_breakpoint(self, module: TargetModule, offset: ModuleOffset) -> BreakpointToken:
-        guest_module = cast(GuestModule, module)
-        if guest_module.function_at(offset) is None:
-            raise NotFoundError(f"no code at offset {offset:#x}")
-        return self._debuggee.add_breakpoint(offset=offset, module=guest_module)
+        return self._debuggee.add_breakpoint(offset=offset, module=_with_code(module, offset))
+
+    def add_conditional_breakpoint(
+        self, module: TargetModule, offset: ModuleOffset, condition: str
+    ) -> BreakpointToken:
+        return self._debuggee.add_breakpoint(
+            offset=offset, module=_with_code(module, offset), condition=condition
+        )
+
+    def add_watchpoint(
+        self, instance: TargetInstance, memory: int, address: int, size: int, access: str
+    ) -> BreakpointToken:
+        assert isinstance(instance, _Instance)
+        return self._debuggee.watch_memory(instance._instance, address, size, memory=memory, access=access)
 
     def remove_breakpoint(self, token: BreakpointToken) -> None:
-        self._debuggee.remove_breakpoint(token)
+        if isinstance(token, Watchpoint):
+            self._debuggee.remove_watchpoint(token)
+        else:
+            self._debuggee.remove_breakpoint(token)
 
     @contextmanager
     def stop_on_instances(self) -> Iterator[None]:
@@ -263,3 +277,10 @@ class DebuggeeTarget(DebugTarget):
 
     def statistics(self) -> Mapping[str, Any]:
         return attrs.asdict(self._debuggee.statistics())
+
+
+def _with_code(module: TargetModule, offset: ModuleOffset) -> GuestModule:
+    guest_module = cast(GuestModule, module)
+    if guest_module.function_at(offset) is None:
+        raise NotFoundError(f"no code at offset {offset:#x}")
+    return guest_module

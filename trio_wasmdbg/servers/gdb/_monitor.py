@@ -6,7 +6,6 @@ Nothing is ever evaluated as Python.
 
 from __future__ import annotations
 
-import shlex
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +15,7 @@ from attrs import frozen
 from ...abc import TargetView
 from ...errors import UsageError
 from ...gdbremote import OK, commands
+from ._breakpoints import set_condition
 from ._session import Handler, Session
 from ._state import frame_at, wanted_thread
 
@@ -77,7 +77,10 @@ async def state(session: Session, words: Sequence[str]) -> str:
         f"memory {number << 32:#x} is memory {at.memory} of instance {at.instance}, thread {at.thread}"
         for number, at in enumerate(space.memories, 1)
     ]
-    lines += [f"breakpoint {address:#x}" for address in sorted(set(session.breakpoints.values()))]
+    for address in sorted(set(session.breakpoints.values())):
+        text = session.conditions.get(address)
+        lines.append(f"breakpoint {address:#x}" + (f" if {text}" if text is not None else ""))
+    lines += [f"watchpoint {each.address:#x}, {each.size} bytes" for each in session.watchpoints.values()]
     return "\n".join(lines) + "\n"
 
 
@@ -131,6 +134,16 @@ async def set_global(session: Session, words: Sequence[str]) -> str:
     return f"global {index} = {words[2]}\n"
 
 
+async def condition(session: Session, words: Sequence[str]) -> str:
+    """Give a breakpoint a condition that is evaluated here, and not by the client at every hit."""
+    if not words:
+        raise UsageError("wanted: ADDRESS [EXPRESSION]")
+    address, text = _number(words[0], 1 << 64), " ".join(words[1:]) or None
+    there = set_condition(session, address, text)
+    what = f"pauses only if {text}" if text is not None else "pauses always"
+    return f"breakpoint {address:#x} {what}" + ("\n" if there else ", once it is set\n")
+
+
 async def help_(session: Session, words: Sequence[str]) -> str:
     """This list."""
     width = max(len(verb.usage) for verb in VERBS.values())
@@ -143,16 +156,16 @@ VERBS: Final[Mapping[str, Verb]] = {
     "locals": Verb("locals [FRAME]", "every local of a frame: WebAssembly's, not the source's", locals_),
     "set-local": Verb("set-local INDEX TYPE VALUE", "change a local of the selected frame", set_local),
     "set-global": Verb("set-global INDEX TYPE VALUE", "change a global of its instance", set_global),
+    "condition": Verb(
+        "condition ADDRESS [EXPR]", "pause at this breakpoint only if it holds; evaluated here", condition
+    ),
     "statistics": Verb("statistics", "counters of the debuggee", statistics),
 }
 
 
 async def monitor(session: Session, command: commands.Monitor) -> bytes:
     """Run one; its text goes out as output, then OK."""
-    try:
-        words = shlex.split(command.text)
-    except ValueError as exc:
-        raise UsageError(f"can't read this: {exc}") from None
+    words = command.text.split()
     verb = VERBS.get(words[0]) if words else VERBS["help"]
     if verb is None:
         await session.print(f"no monitor command {words[0]!r}; there are: {', '.join(VERBS)}\n")

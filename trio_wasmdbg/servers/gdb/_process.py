@@ -249,5 +249,5 @@ class Process:
         self._news_in.send_nowait(thread)
 
 
-_REPEATABLE = (events.Step, events.Interrupted, events.Breakpoint, events.InstanceCreated)
+_REPEATABLE = (events.Step, events.Interrupted, events.Breakpoint, events.Watch, events.InstanceCreated)
 """Stopped at one of these, the next instruction has not been executed, and its breakpoints count."""

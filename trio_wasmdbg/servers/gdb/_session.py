@@ -77,6 +77,10 @@ class Session:
         self.output = guest_output
         self.breakpoints: dict[BreakpointToken, int] = {}
         """The client's, and the address that it asked for.  One packet makes one in each thread."""
+        self.watchpoints: dict[BreakpointToken, commands.Breakpoint] = {}
+        """The client's, and the packet that has set it."""
+        self.conditions: dict[int, str] = {}
+        """By a breakpoint's address; they outlive the breakpoint, which clients take away to step over it."""
         self.owners: dict[BreakpointToken, Thread] = {}
         self.selected = 1
         """The thread that was last asked about: commands that name none mean it."""
@@ -222,7 +226,11 @@ class Session:
         self._interrupted = False
         process.space.changed = False
         with trio.CancelScope() as self._running:
-            await process.resume(steps, self.breakpoints)
+            # A condition is the target's to evaluate, and was when it came here.
+            unconditional = {
+                token: place for token, place in self.breakpoints.items() if place not in self.conditions
+            }
+            await process.resume(steps, unconditional)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._pump)
                 stopped = await process.wait_stop()
@@ -284,7 +292,7 @@ class Session:
             return exit_reply([end for end in ends if end is not None])
         thread = process.thread(self.stop_thread if tid is None else tid) or process.live[0]
         chosen = thread.tid == self.stop_thread
-        why = reason_of(thread.event, self.breakpoints, interrupted=self._interrupted)
+        why = reason_of(thread.event, self.breakpoints, self.watchpoints, interrupted=self._interrupted)
         if not chosen and isinstance(thread.event, events.Interrupted | None):
             why = type(why)()
         pcs = tuple([(each.tid, await self.pc(each)) for each in process.live])
@@ -332,10 +340,11 @@ class Session:
         return addresses
 
     def remove_breakpoint(self, token: BreakpointToken) -> None:
-        """Take away one of the client's breakpoints."""
-        self.breakpoints.pop(token)
+        """Take away one of the client's breakpoints or watchpoints."""
+        self.breakpoints.pop(token, None)
+        self.watchpoints.pop(token, None)
         self.owners.pop(token).target.remove_breakpoint(token)
 
     def _remove_breakpoints(self) -> None:
-        for token in list(self.breakpoints):
+        for token in list(self.owners):
             self.remove_breakpoint(token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ...abc import TargetFrame, TargetMemory, TargetModule, TargetView
+from ...abc import TargetFrame, TargetInstance, TargetMemory, TargetModule, TargetView
 from ...errors import NotFoundError, UsageError, WrongStateError
 from ...gdbremote import (
     MAX_PACKET,
@@ -22,7 +22,7 @@ from ...gdbremote import (
 from ._process import Thread
 from ._session import Handler, Session
 
-__all__ = ["STATE", "frame_at"]
+__all__ = ["STATE", "frame_at", "wanted_thread", "with_memory_place"]
 
 R = TypeVar("R")
 
@@ -149,8 +149,15 @@ async def wasm_value(session: Session, command: commands.WasmValue) -> bytes:
 # ── memory ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def _with_memory(session: Session, number: int, fn: Callable[[TargetMemory], R]) -> R:
-    """Do something with the memory of this number; 0 is that of the frame being looked at."""
+async def with_memory_place(
+    session: Session, number: int, fn: Callable[[Thread, TargetInstance, int], R]
+) -> R:
+    """Do something with (thread, instance, index) of a memory, while the guest is looked at.
+
+    0 is memory 0 of the frame being looked at.
+
+    :raises NotFoundError: no memory has this number.
+    """
     if number == 0:
         thread = wanted_thread(session, None)
 
@@ -163,7 +170,7 @@ async def _with_memory(session: Session, number: int, fn: Callable[[TargetMemory
                 if not found:
                     raise
                 instance = found[0]
-            return fn(instance.memory(0))
+            return fn(thread, instance, 0)
 
         return await thread.target.inspect(default)
     place = session.process.space.memory(number)
@@ -171,9 +178,13 @@ async def _with_memory(session: Session, number: int, fn: Callable[[TargetMemory
 
     def numbered(view: TargetView) -> R:
         instance = next(each for each in view.instances if each.id == place.instance)
-        return fn(instance.memory(place.memory))
+        return fn(owner, instance, place.memory)
 
     return await owner.target.inspect(numbered)
+
+
+async def _with_memory(session: Session, number: int, fn: Callable[[TargetMemory], R]) -> R:
+    return await with_memory_place(session, number, lambda _, instance, index: fn(instance.memory(index)))
 
 
 def _code(module: TargetModule, offset: int, length: int) -> bytes:

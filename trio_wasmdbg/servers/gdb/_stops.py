@@ -9,7 +9,7 @@ from attrs import frozen
 
 from ...abc import BreakpointToken
 from ...engine import events
-from ...gdbremote import exited, killed
+from ...gdbremote import commands, exited, killed
 
 __all__ = ["Reason", "exit_reply", "exit_status", "reason_of"]
 
@@ -46,11 +46,16 @@ class Reason:
 
 
 def reason_of(
-    event: events.Event | None, ours: Mapping[BreakpointToken, int], *, interrupted: bool
+    event: events.Event | None,
+    ours: Mapping[BreakpointToken, int],
+    watched: Mapping[BreakpointToken, commands.Breakpoint],
+    *,
+    interrupted: bool,
 ) -> Reason:
     """Why a thread has stopped.
 
     :param ours: the client's breakpoints.  Others are the application's, and told in words.
+    :param watched: the client's watchpoints.
     :param interrupted: the client has asked for the stop.
     """
     if isinstance(event, events.Breakpoint):
@@ -58,6 +63,16 @@ def reason_of(
             return Reason(SIGTRAP, "breakpoint")
         numbers = ", ".join(str(getattr(each, "id", "?")) for each in event.breakpoints)
         return Reason(SIGTRAP, "exception", f"breakpoint {numbers} of the application")
+    if isinstance(event, events.Watch):
+        for hit in event.hits:
+            packet = watched.get(hit.watchpoint)
+            if packet is not None:
+                base = packet.address & ~0xFFFF_FFFF
+                where = packet.address if hit.address is None else base | hit.address
+                # In decimal: what is watched, a number of no meaning here, what was accessed.
+                return Reason(SIGTRAP, "watchpoint", f"{packet.address} 0 {where}")
+        texts = "; ".join(f"{hit.watchpoint.what}: {hit.old} -> {hit.new}" for hit in event.hits)
+        return Reason(SIGTRAP, "exception", f"watchpoint of the application: {texts}")
     if isinstance(event, events.Step):
         return Reason(SIGTRAP, "trace")
     if isinstance(event, events.Trap):
