@@ -484,9 +484,10 @@ class FastTwinBuilder:
         """Leaves if the division or conversion will trap, as its operands tell."""
         assert stack is not None
         self._writer.copy_to(instruction.offset)
-        operands = self._stores.expose(stack, self._keep_stored(stack, stack.height - 1))
-        get = [emit.local_get(copied.local) for copied in operands]
         count = 1 if instruction.op.code in CONVERSIONS else 2
+        # Those below may lie outside of the construct that this stands in.
+        operands = self._stores.expose(stack, self._keep_stored(stack, stack.height + 1 - count))
+        get = [emit.local_get(copied.local) for copied in operands]
         condition = foreseen_trap(instruction.op.code, get[-count:])
         parts = [*get[:-count], condition, emit.IF_EMPTY, self._leave(operands, k), emit.END, *get[-count:]]
         self._writer.out += b"".join(parts)

@@ -65,6 +65,15 @@
     (table.grow $wide (ref.null func) (i64.const 2))
     (table.size $wide))
 
+  ;; leaves for the slow twin in a construct with operands below that the frame has already
+  (func $one (result i32) (i32.const 1))
+  (func (export "convert") (param f64) (result i32)
+    (i32.const 5) (f32.const 2)
+    (if (result i32) (call $one)
+      (then (i32.trunc_f64_u (local.get 0)))
+      (else (i32.const 0)))
+    (f32.convert_i32_u) (f32.add) (i32.trunc_f32_s) (i32.add))
+
   (func $even (export "even") (param $n i64) (param $pad f64) (result i32)
     (if (i64.eqz (local.get $n)) (then (return (i32.const 1))))
     (return_call $odd (i64.sub (local.get $n) (i64.const 1))))
@@ -90,3 +99,5 @@
 (assert_trap (invoke "table64" (i64.const 2)) "uninitialized element")
 (assert_return (invoke "table64-size") (i64.const 3) (i64.const 5))
 (assert_return (invoke "even" (i64.const 300001) (f64.const 0)) (i32.const 0))
+(assert_return (invoke "convert" (f64.const 7.5)) (i32.const 14))
+(assert_trap (invoke "convert" (f64.const -1)) "integer overflow")
