@@ -1,0 +1,292 @@
+"""What a debuggee pauses at: breakpoints, watchpoints, traces, and the switches of other stops.
+
+All of it can be changed at any time, also while the guest runs: it takes effect at the next check
+site.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from .. import capi
+from ..addresses import ModuleOffset
+from ..engine import (
+    Breakpoint,
+    GlobalWatch,
+    HitRule,
+    LocalWatch,
+    MemoryWatch,
+    Watchpoint,
+    Where,
+    events,
+)
+from ..errors import UsageError
+from ._exceptions import THROWS, exception_filter
+from ._expressions import check_expression, check_message
+from ._threads import compute
+from ._tracing import Called, CallTrace, Returned, trace_calls
+from ._watching import global_uses, local_uses
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._frames import Frame
+    from ._instances import GuestInstance
+    from ._modules import GuestModule
+
+__all__ = ["StopControls"]
+
+
+class StopControls:
+    """The part of :class:`Debuggee` that says where it pauses."""
+
+    _core: Core
+
+    # ── breakpoints ────────────────────────────────────────────────────────────────────────────
+
+    def add_breakpoint(
+        self,
+        function: str | int | re.Pattern[str] | None = None,
+        *,
+        offset: int | None = None,
+        module: GuestModule | None = None,
+        at_end: bool = False,
+        instructions: Iterable[str] = (),
+        import_: str | None = None,
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        log: str | None = None,
+        once: bool = False,
+        enabled: bool = True,
+        callback: Callable[[events.Breakpoint], Any] | None = None,
+    ) -> Breakpoint:
+        """Pause before an instruction whenever the guest comes to it.
+
+        Where (one of these):
+
+        :param function: name (name section or export), index, or a compiled regular expression that
+            is searched in every function's name; its first instruction.
+        :param at_end: the function's final ``end``, before it returns, instead.
+        :param offset: module offset; one inside an instruction slips to the next one, and the
+            breakpoint's binding says so.  With *function*: only in that function.
+        :param instructions: every instruction with one of these names (``{"memory.grow"}``).
+        :param import_: every direct call of this import, ``"env.log"``.
+        :param module: only in this module; else in any that has such a place.
+
+        When:
+
+        :param condition: text in the expression language, or a function of the :class:`Frame`.
+            Runs in the debug callback: a false one costs no pause.  One that can't be evaluated
+            pauses, and the breakpoint's ``error`` says why.
+        :param hits: ``"== 3"``, ``">= 3"``, ``"% 3"`` (every third) or ``3``, counted where the
+            condition holds.
+        :param enabled: see :attr:`Breakpoint.enabled`.
+
+        What then:
+
+        :param log: don't pause; write this message, with ``{expressions}``, to
+            :attr:`log_sink` (default: the logger ``trio_wasmdbg.logpoint``).
+        :param callback: ``fn(event)``, plain or async, in the debuggee's task; where all callbacks of
+            a pause return True, the guest goes on and ``run()`` does not return.
+        :param once: remove it when it has paused the guest.
+
+        A breakpoint that no instantiated module can bind is *pending* until one is instantiated.
+        While the guest runs, a change takes effect at the next check site of the function.
+
+        :raises UsageError: *hits*, *condition* or *log* is malformed.
+        """
+        names = frozenset(instructions)
+        if function is None and offset is None and not names and import_ is None:
+            raise TypeError("a breakpoint needs a place: a function, offset, instructions or import_")
+        where = Where(
+            function,
+            None if offset is None else ModuleOffset(offset),
+            module,
+            names or None,
+            import_,
+            at_end,
+        )
+        if isinstance(condition, str):
+            check_expression(condition)
+        if log is not None:
+            check_message(log)
+        return self._core.arming.decider.breakpoints.add(
+            where,
+            condition=condition,
+            hits=None if hits is None else HitRule.parse(hits),
+            log=log,
+            once=once,
+            enabled=enabled,
+            callback=callback,
+        )
+
+    def remove_breakpoint(self, breakpoint: Breakpoint) -> None:
+        """Take a breakpoint away; no error if it is gone already."""
+        self._core.arming.decider.breakpoints.remove(breakpoint)
+
+    @property
+    def breakpoints(self) -> tuple[Breakpoint, ...]:
+        """All breakpoints, pending ones too."""
+        return tuple(self._core.arming.decider.breakpoints)
+
+    def stop_on_exceptions(self, which: str = "all", *, tag: int | None = None) -> Breakpoint:
+        """Pause where WebAssembly exceptions are thrown; the event is :class:`events.ExceptionThrown`.
+
+        :param which: ``"all"``, or ``"uncaught"``: those that no ``try_table`` of the activation catches.
+        :param tag: only this tag's, by its index in the module.
+        :returns: a breakpoint: disable or remove it like any other.
+        :raises UsageError: *which* is neither.
+        """
+        return self._core.arming.decider.breakpoints.add(
+            Where(instructions=THROWS), condition=exception_filter(which, tag), on_exception=True
+        )
+
+    # ── watchpoints ────────────────────────────────────────────────────────────────────────────
+
+    def watch_memory(
+        self,
+        instance: GuestInstance,
+        address: int,
+        size: int = 4,
+        *,
+        memory: int = 0,
+        access: str = "write",
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        once: bool = False,
+    ) -> Watchpoint:
+        """Pause after an instruction that touches *size* bytes of a memory, from *address*.
+
+        :param access: ``"write"``, ``"read"``, ``"access"`` (either) or ``"change"`` (the bytes differ).
+        :param condition, hits, once: as for :meth:`add_breakpoint`; a condition is evaluated in the
+            frame that has touched it, after the instruction.
+
+        Bulk instructions and vector accesses count, and every instance that has the memory.  While one
+        is set, functions run in their slow twins, from the next check site on.
+
+        :raises UsageError: *access* or *hits* is none of these forms, or *size* is not positive.
+        :raises ExpressionError: the condition does not parse.
+        """
+        if size < 1 or address < 0:
+            raise UsageError(f"can't watch {size} bytes at {address}")
+        what = MemoryWatch(capi.identity_of(instance.memory(memory)), address, size)
+        return self._core.arming.decider.watches.add(what, access, **_how(condition, hits, once))
+
+    async def watch_global(
+        self,
+        instance: GuestInstance,
+        index: int,
+        *,
+        access: str = "write",
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        once: bool = False,
+    ) -> Watchpoint:
+        """Pause after an instruction of *instance* that uses one of its globals; a checkpoint.
+
+        Looks through the module's code, off the trio thread.  Parameters and errors as
+        :meth:`watch_memory`.  Cancelled: nothing is watched.
+        """
+        how = _how(condition, hits, once)
+        instance.global_(index)
+        uses = await compute(lambda tick: global_uses(instance.module, index, access))
+        return self._core.watching.add_variable(GlobalWatch(instance.id, index), uses, access, **how)
+
+    def watch_local(
+        self,
+        frame: Frame,
+        which: int | str,
+        *,
+        access: str = "write",
+        condition: Callable[[Frame], object] | str | None = None,
+        hits: str | int | None = None,
+        once: bool = False,
+    ) -> Watchpoint:
+        """Pause after an instruction that uses a local of this frame; gone with the frame.
+
+        Parameters and errors as :meth:`watch_memory`.
+        """
+        how = _how(condition, hits, once)
+        index = frame.local_index(which)
+        what = LocalWatch(frame.instance.id, frame.address, frame.function_index, index)
+        watchpoint = self._core.watching.add_variable(what, local_uses(frame, index, access), access, **how)
+        frame.make_slow()
+        return watchpoint
+
+    def remove_watchpoint(self, watchpoint: Watchpoint) -> None:
+        """Take a watchpoint away; no error if it is gone already."""
+        self._core.arming.decider.watches.remove(watchpoint)
+
+    @property
+    def watchpoints(self) -> tuple[Watchpoint, ...]:
+        """All watchpoints."""
+        return tuple(self._core.arming.decider.watches)
+
+    @property
+    def log_sink(self) -> Callable[[str, Breakpoint], None] | None:
+        """What log points write to: ``sink(text, breakpoint)``, called in the trio thread, in order."""
+        return self._core.evaluation.sink
+
+    @log_sink.setter
+    def log_sink(self, sink: Callable[[str, Breakpoint], None] | None) -> None:
+        self._core.evaluation.sink = sink
+
+    def trace_calls(
+        self, functions: str | re.Pattern[str], sink: Callable[[Called | Returned], None]
+    ) -> CallTrace:
+        """Tell *sink* of every entry to and return from the functions in whose name a pattern is found.
+
+        The guest does not pause.  *sink* is called in the trio thread, in order, soon after.  Tracing a
+        function makes it run in its slow twin.
+
+        :returns: the trace; it ends with its ``stop()`` or ``with`` block.
+        """
+        return trace_calls(self._core, re.compile(functions), sink)
+
+    @property
+    def stop_on_host_calls(self) -> re.Pattern[str] | None:
+        """Pause before and after host functions in whose name (``module.name``) this is found.
+
+        Host functions that were given to us, that is; of those in a ``wasmtime.Linker`` the call can
+        be stopped at with ``add_breakpoint(import_=...)``.
+        """
+        return self._core.stop_on_host_calls
+
+    @stop_on_host_calls.setter
+    def stop_on_host_calls(self, pattern: str | re.Pattern[str] | None) -> None:
+        self._core.stop_on_host_calls = re.compile(pattern) if pattern is not None else None
+
+    @property
+    def precise_traps(self) -> bool:
+        """Whether traps are foreseen at memory accesses, too; every function runs in its slow twin then.
+
+        Without it, ``unreachable``, divisions and conversions pause before they trap; after other traps
+        the innermost frame of a function that ran in its fast twin has no values (:attr:`Frame.exact`).
+        With it accesses that are out of bounds pause before they trap, and after all other traps every
+        frame has its values.  Takes effect at the next check site.
+        """
+        return self._core.arming.precise
+
+    @precise_traps.setter
+    def precise_traps(self, on: bool) -> None:
+        self._core.arming.precise = on
+        self._core.arming.rearm()
+
+    @property
+    def stop_on_instances(self) -> bool:
+        """Pause when a module has been instantiated, before its start function runs."""
+        return self._core.stop_on_instances
+
+    @stop_on_instances.setter
+    def stop_on_instances(self, on: bool) -> None:
+        self._core.stop_on_instances = on
+
+
+def _how(
+    condition: Callable[[Frame], object] | str | None, hits: str | int | None, once: bool
+) -> dict[str, Any]:
+    if isinstance(condition, str):
+        check_expression(condition)
+    rule = None if hits is None else HitRule.parse(hits)
+    return {"condition": condition, "hits": rule, "once": once}
