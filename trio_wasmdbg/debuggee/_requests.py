@@ -1,0 +1,91 @@
+"""What the debug callback asks of the caller, and the record of a call while it lasts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import define, field
+
+from .. import capi
+from ..engine import Reason, Verdict, events
+from ._exceptions import is_caught, thrown
+from ._stack import CallRecord
+from ._traps import IN_EXCEPTION, GuestTrap, live_trap, returned_values, trap_frames
+
+if TYPE_CHECKING:
+    from ._core import Core
+    from ._host import HostFunction
+
+__all__ = ["Call", "CallEnded", "GuestTrapRequest", "HookStop", "HostCall", "event_at"]
+
+
+@define
+class HookStop:
+    """The debug callback has suspended the guest at a check."""
+
+    instance: int
+    kind: int
+    fp: int
+    function: int
+    resume_point: int
+    verdict: Verdict | None
+    answer: int = 0
+    """What the hook is to answer, where that is known already: 0, or 1 + a resume point."""
+
+
+@define
+class HostCall:
+    """The guest has called a host function of ours and is suspended in it."""
+
+    pending: capi.Pending
+    function: HostFunction
+
+
+@define(eq=False)
+class Call(CallRecord):
+    """One call from the host into the guest, while it lasts."""
+
+    done: trio.Event = field(factory=trio.Event)
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    """Ends this call alone."""
+    host_token: object | None = None
+    """Set while the guest is suspended in a host function: who may call in from there."""
+    announced: BaseException | None = None
+    """A host function's exception that the holder has been told of before the guest unwinds."""
+
+
+class GuestTrapRequest(Exception):
+    """Carries a trap that the holder asked for out of a host call, past its error handling."""
+
+    def __init__(self, trap: GuestTrap) -> None:
+        self.trap = trap
+
+
+class CallEnded(trio.ClosedResourceError):
+    """A call was ended, or refused, because its debuggee is being dropped.
+
+    A class of its own, so that it is told from a failure of the body's: whoever drops a debuggee is not
+    told that by an exception.
+    """
+
+
+def event_at(core: Core, stop: HookStop, verdict: Verdict) -> events.Event:
+    """The event for a pause at a check; the stack is shown already."""
+    location, frame = core.here()
+    assert frame is not None
+    if verdict.reason is Reason.WATCH:
+        offset = frame.instance.module.module_offset(stop.function, stop.resume_point - 1)
+        return events.Watch(location, frame, verdict.watch, offset, verdict.breakpoints)
+    if verdict.reason is Reason.BREAKPOINT and any(each.on_exception for each in verdict.breakpoints):
+        tag, payload = thrown(frame)
+        return events.ExceptionThrown(location, frame, tag, payload, is_caught(frame))
+    if verdict.reason is Reason.BREAKPOINT:
+        return events.Breakpoint(location, frame, verdict.breakpoints)
+    if verdict.reason is Reason.STEP:
+        return events.Step(location, frame, returned_values(frame, verdict.step, stop.fp))
+    if verdict.reason is Reason.INTERRUPT:
+        return events.Interrupted(location, frame)
+    code, message = live_trap(frame)
+    backtrace = trap_frames(core.first_frames(IN_EXCEPTION))
+    return events.Trap(location, frame, code=code, message=message, live=True, backtrace=backtrace)
