@@ -44,6 +44,7 @@ from ._frames import MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._imports import helper_type
 from ._kinds import NUMERIC
 from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
+from ._limits import check_limits
 from ._opaque import opaque_twin
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
@@ -262,6 +263,22 @@ class _Rewriter:
         helpers = [self._helper(key) for key in additions.helpers]
         types = [*stub_types, *(additions.type_index(type) for type, _ in helpers)]
 
+        tables, memories = len(module.tables), len(module.memories)
+        extra = 3 + len(additions.reference_tables) + len(helpers)  # exports besides one for each item
+        items = len(module.functions) + tables + memories + len(module.globals) + len(module.tags)
+        check_limits(
+            {
+                "types": (len(module.types), len(module.types) + len(additions.types)),
+                "functions": (len(module.functions), first_helper + len(helpers)),
+                "imports": (len(module.imports), max(len(module.imports) + 2, items + extra)),
+                "globals": (len(module.globals), len(module.globals) + 2),
+                "exports": (len(module.exports), len(module.exports) + items + extra),
+                # the slots, references, and in companions the chunks
+                "tables": (tables, tables + 2 + len(additions.reference_tables)),
+                "memories": (memories, memories + 1),
+                "element segments": (len(module.elements), len(module.elements) + 1),
+            }
+        )
         by_id = {s.id: s for s in module.sections if s.id != SectionId.CUSTOM}
         extend = partial(appended, module)
         out: list[bytes] = [MAGIC]
