@@ -264,7 +264,9 @@ class _Body:
             self.emit(op("i32.and") * 2)
             self.emit(b"\x04\x40")
             self.labels.append(())
+            before = set(self.unset)
             self.leave(depth)
+            self.unset = before
             self.labels.pop()
             self.emit(op("end"))
         else:
@@ -332,7 +334,9 @@ class _Body:
             results = self.module.type_index(FuncType(types, types))
             self.emit(b"\x02", sleb33(results))
             self.labels.append(types)
+            before = set(self.unset)
             self.expression(I32, depth - 1)
+            self.unset = before
             self.labels.pop()
             targets = [random.choice([*(i + 1 for i in same), 0]) for _ in range(random.randint(0, 4))]
             self.emit(b"\x0e", vector(map(uleb, targets)), uleb(0), op("end"))
@@ -528,12 +532,14 @@ class _Body:
                 # by br_on_cast out of a block
                 self.emit(b"\x02" + type.encode())
                 self.labels.append((type,))
+                before = set(self.unset)
                 self.expression(ANYREF, depth - 1)
                 target = ref_type(type.nullable, NODE)
                 flags = 1 | type.nullable << 1
                 self.emit(b"\xfb\x18" + bytes((flags,)) + uleb(0) + sleb33(-18) + sleb33(target.heap or 0))
                 self.emit(op("drop"))
                 self.leaf(type)
+                self.unset = before
                 self.labels.pop()
                 self.emit(op("end"))
         elif heap == BYTES:
