@@ -263,9 +263,9 @@ class _Rewriter:
         helpers = [self._helper(key) for key in additions.helpers]
         types = [*stub_types, *(additions.type_index(type) for type, _ in helpers)]
 
-        tables, memories = len(module.tables), len(module.memories)
+        table_count, memory_count = len(module.tables), len(module.memories)
         extra = 3 + len(additions.reference_tables) + len(helpers)  # exports besides one for each item
-        items = len(module.functions) + tables + memories + len(module.globals) + len(module.tags)
+        items = len(module.functions) + table_count + memory_count + len(module.globals) + len(module.tags)
         check_limits(
             {
                 "types": (len(module.types), len(module.types) + len(additions.types)),
@@ -274,8 +274,8 @@ class _Rewriter:
                 "globals": (len(module.globals), len(module.globals) + 2),
                 "exports": (len(module.exports), len(module.exports) + items + extra),
                 # the slots, references, and in companions the chunks
-                "tables": (tables, tables + 2 + len(additions.reference_tables)),
-                "memories": (memories, memories + 1),
+                "tables": (table_count, table_count + 2 + len(additions.reference_tables)),
+                "memories": (memory_count, memory_count + 1),
                 "element segments": (len(module.elements), len(module.elements) + 1),
             }
         )
