@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.lldb_client import debug, in_order, line, lldb, needs_lldb, served
+from tests.e2e.lldb_client import GUESTS, debug, in_order, line, lldb, needs_lldb, served
+from trio_wasmdbg.gdbremote import WasmAddress
+from trio_wasmdbg.wasm import decode_module
 
 pytestmark = [needs_lldb, pytest.mark.slow]
 
 CALL, COUNT, PRICE, ADD, SUM, SHOP, END = (
     line("basket.c", mark) for mark in ("call", "count", "price", "add", "sum", "shop", "end")
 )
+
+
+def address(function: str, offset: int) -> str:
+    """LLDB's address of a place in a function of ``basket.wasm``, counted from its body's first byte."""
+    module = decode_module((GUESTS / "basket.wasm").read_bytes())
+    (index,) = [number for number, name in module.names.functions.items() if name == function]
+    body = module.functions[index].body
+    assert body is not None
+    return f"{WasmAddress.code(0, body.start + offset).raw:#x}"
+
+
+AFTER_PROLOGUE = address("line_price", 28)
+"""Where LLDB sets a breakpoint on the function, as it says itself ("line_price + 28")."""
 
 
 async def test_it_starts_at_the_first_instruction() -> None:
@@ -146,9 +161,9 @@ async def test_watchpoints_on_reads_and_on_a_local_variable() -> None:
 async def test_a_condition_that_the_server_evaluates() -> None:
     text = await debug(
         "basket", "shop", "b line_price",
-        "process plugin packet monitor condition 0x4000000000000106 mem32[local[0]] == 103",
+        f"process plugin packet monitor condition {AFTER_PROLOGUE} mem32[local[0]] == 103",
         "process plugin packet monitor state",
-        "process plugin packet monitor condition 0x4000000000000106 (((", "c", "p item->id", "c",
+        f"process plugin packet monitor condition {AFTER_PROLOGUE} (((", "c", "p item->id", "c",
     )  # fmt: skip
 
     in_order(text, "pauses only if mem32[local[0]] == 103", "expected a value", "(const int) 103")
@@ -158,7 +173,7 @@ async def test_a_condition_that_the_server_evaluates() -> None:
 async def test_disassembly_at_the_pc() -> None:
     text = await debug("basket", "shop", "b line_price", "c", "disassemble --pc --count 3")
 
-    in_order(text, "basket.wasm`line_price", "->  0x4000000000000106", "local.get")
+    in_order(text, "basket.wasm`line_price", f"->  {AFTER_PROLOGUE}", "local.get")
 
 
 async def test_memory_regions_come_to_an_end() -> None:

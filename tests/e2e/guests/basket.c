@@ -100,3 +100,10 @@ __attribute__((noinline)) int deep(int depth) {
 EXPORT(dive) int dive(int depth) {
     return deep(depth);
 }
+
+EXPORT(rounds) int rounds(int count) {
+    double total = 0;
+    for (int i = 0; i < count; i++)
+        total += line_price(&basket[i % 3], 10); // @rounds
+    return (int)total;
+}

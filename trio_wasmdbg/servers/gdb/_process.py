@@ -149,7 +149,6 @@ class Process:
                         self._drive(thread)
                         continue
             await self._pause_all()
-            await self.look_round()
             if thread is None:
                 # What has come instead of an interrupt is more interesting than it.
                 thread = next((t for t in self.live if t.event is not None and not t.reported), None)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from ...abc import BreakpointToken
+from ...abc import BreakpointToken, TargetView
 from ...engine import events
 from ...errors import DebuggerError, RemoteProtocolError, WrongStateError
 from ...gdbremote import (
@@ -88,6 +88,8 @@ class Session:
         """Its frame that was last asked about: whose memory 0 is meant."""
         self.error_strings = False
         self.stop_thread = 1
+        self._stacks: dict[tuple[int, int], list[int]] = {}
+        """Call stacks by thread and how much of them was asked for; good for one stop."""
         self._interrupted = False
         self._stream = stream
         self._connection = GdbConnection()
@@ -224,6 +226,7 @@ class Session:
         if self._hung_up:
             raise _Gone(Leaving.LOST)
         self._interrupted = False
+        self._stacks.clear()
         process.space.changed = False
         with trio.CancelScope() as self._running:
             # A condition is the target's to evaluate, and was when it came here.
@@ -317,9 +320,13 @@ class Session:
         client gave its breakpoint, where that is why it has stopped: LLDB puts one at a function's
         first byte, which is no instruction yet.
         """
+        known = self._stacks.get((thread.tid, most))
+        if known is not None:
+            return known
         addresses: list[int] = []
 
-        def walk(view: Any) -> None:
+        def walk(view: TargetView) -> None:
+            self.process.space.note(thread.tid, view)
             for position, frame in enumerate(view.frames()):
                 offset = frame.return_offset if position else frame.module_offset
                 number = self.process.space.number(frame.instance.module)
@@ -337,6 +344,7 @@ class Session:
             asked = [self.breakpoints[each] for each in thread.event.breakpoints if each in self.breakpoints]
             if asked:
                 addresses[0] = min(asked)
+        self._stacks[thread.tid, most] = addresses
         return addresses
 
     def remove_breakpoint(self, token: BreakpointToken) -> None:
