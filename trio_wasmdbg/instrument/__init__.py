@@ -8,9 +8,10 @@ changed and resumed (:func:`instrument`), the companions that take over where so
 Theory of operation
 -------------------
 
-Every function exists twice.  The *fast twin* is the original with a shadow frame pushed at entry, and
-with *check sites* at entry, loop headers and after calls: one byte is loaded and tested.  When it is
-set, the function writes what it knows into its frame and leaves for good, by a tail call of
+Every function exists twice.  The *fast twin* is the original with a shadow frame, pushed where it is first
+needed, and with *check sites* at entry, in loops, after calls and where exceptions are caught: one byte is
+loaded and tested.  When it is set, the function writes what it knows into its frame and leaves for good, by
+a tail call of
 ``slots[function](frame, resume point)``.  In the slot there is the *slow twin*, a memory machine that
 keeps every local and every operand in the frame and can be entered before any instruction; it asks the
 host wherever a stop byte is set.  A slot starts out with a *stub*, which asks the host at once: that
@@ -27,7 +28,8 @@ meanwhile read and write frames, set slots, and arm bytes.
 
 What it may import: the standard library, attrs, ``trio_wasmdbg.wasm``, ``.addresses`` and ``.errors``.
 
-Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_fast_twin.py``,
+Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_fast_twin.py`` (with
+``_kinds.py``, ``_survey.py``, ``_flow.py`` for what it knows, ``_body.py``, ``_stores.py`` for its output),
 ``_slow_twin.py``, then ``_rewrite.py``.
 """
 
@@ -41,6 +43,9 @@ from ._layout import (
     KIND_TRAP,
     KIND_WATCH,
     STACK_SIZE,
+    TRACE_BASE,
+    TRACE_ENTRIES,
+    TRACE_LENGTH,
     WATCH_BASE,
     WATCH_CAPACITY,
     WATCH_ENTRIES,
@@ -50,9 +55,15 @@ from ._layout import (
 )
 from ._plans import FunctionPlan, Instrumented, Site
 from ._rewrite import instrument
+from ._trace import ASKS, NOTES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
+    "ASKS",
+    "NOTES",
+    "TRACE_BASE",
+    "TRACE_ENTRIES",
+    "TRACE_LENGTH",
     "COMPANION_NAME",
     "HEADER_SIZE",
     "HOOK_SLOT",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -189,7 +188,7 @@ class Instrumented:
     plans: list[FunctionPlan | None] = field(factory=list, repr=False)
     code_map: CodeMap = field(factory=CodeMap, repr=False)
     opaque: dict[int, UnsupportedFeatureError] = field(factory=dict, repr=False)
-    _cache: OrderedDict[int, _Details] = field(factory=OrderedDict, repr=False)
+    _cache: dict[int, _Details] = field(factory=dict, repr=False)
 
     def plan(self, index: int) -> FunctionPlan:
         """The plan of a defined function.
@@ -208,16 +207,18 @@ class Instrumented:
         return (plan for plan in self.plans if plan is not None)
 
     def _details(self, index: int) -> _Details:
-        details = self._cache.get(index)
-        if details is None:
-            typed = type_body(self.original, self.original.functions[index])
-            offsets = array("I", [i.offset for i in typed.instructions])
-            details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse)
+        # Slow twins are made in worker threads while another thread asks for offsets: each step here is
+        # atomic, and at worst something is worked out twice.
+        details = self._cache.pop(index, None)
+        if details is not None:
             self._cache[index] = details
-            if len(self._cache) > KEPT:
-                self._cache.popitem(last=False)
-        else:
-            self._cache.move_to_end(index)
+            return details
+        typed = type_body(self.original, self.original.functions[index])
+        offsets = array("I", [i.offset for i in typed.instructions])
+        details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse)
+        self._cache[index] = details
+        for oldest in list(self._cache)[:-KEPT]:
+            self._cache.pop(oldest, None)
         return details
 
     def _analyse(self, typed: TypedBody) -> FastTwin:

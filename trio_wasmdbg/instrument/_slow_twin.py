@@ -12,9 +12,7 @@ Every function made here has the type ``(frame pointer, resume point) -> results
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
-
-from attrs import define
+from typing import NamedTuple
 
 from ..wasm import (
     I32,
@@ -33,18 +31,17 @@ from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
 from ._frames import RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
+from ._jumps import CHUNK, FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
 from ._layout import INSTANCE_ID
 from ._plans import FunctionPlan
 from ._shared import top_types
+from ._trace import ASKS, NOTES
 from ._watch import Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
 
-__all__ = ["CHUNK", "SlowTwinBuilder"]
+__all__ = ["SlowTwinBuilder"]
 
-CHUNK: Final = 300
-"""Instructions in a chunk."""
-
-_FP, _RP, _SCRATCH = 0, 1, 2
+_FP, _RP, _SCRATCH = FP, RP, 2
 
 
 class _Clause(NamedTuple):
@@ -52,32 +49,6 @@ class _Clause(NamedTuple):
 
     catch: Catch
     scope: ControlFrame
-
-
-@define
-class _Place:
-    """Where code is being emitted: which blocks are open.
-
-    :ivar count: blocks in the chunk's loop: one for each instruction that has code, and ``$bad``.
-    :ivar numbers: by ordinal, the number of each instruction that has code.
-    :ivar index: number of the instruction whose code is being emitted.
-    :ivar inside: blocks opened by that code.
-    """
-
-    count: int
-    numbers: dict[int, int]
-    index: int = 0
-    inside: int = 0
-
-    @property
-    def dispatch(self) -> int:
-        """Branch depth of the loop's head."""
-        return self.count - 1 - self.index + self.inside
-
-    @property
-    def redirect(self) -> int:
-        """Branch depth of the place that goes on at resume point ``rp - 1``."""
-        return self.count - self.index + self.inside
 
 
 class SlowTwinBuilder:
@@ -90,6 +61,7 @@ class SlowTwinBuilder:
         *,
         first: int,
         stop: int,
+        note: int,
         trap: int,
         watch: int,
         outside: int,
@@ -99,7 +71,7 @@ class SlowTwinBuilder:
     ) -> None:
         """
         :param first: index of the function that :meth:`build` returns first.
-        :param stop: index of the function that asks the host at a stop byte, ``trap`` of the one before a
+        :param stop: index of the function that asks the host at a stop byte, ``note`` of the one that notes, ``trap`` of the one before a
             trap, ``watch`` of the one before an access to memory, ``outside`` of :func:`outside_function`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
@@ -109,6 +81,7 @@ class SlowTwinBuilder:
         self._imports = imports
         self._first = first
         self._stop = stop
+        self._note = note
         self._trap = trap
         self._watch = watch
         self._outside = outside
@@ -122,7 +95,7 @@ class SlowTwinBuilder:
         self._results = self._typed.function.type.results
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
-        self._place = _Place(0, {})
+        self._jumps = Jumps(self._typed, self._frame, self._access, imports.additions, first + 1)
         self._clauses: dict[int, tuple[_Clause, ...]] = {}
 
     @property
@@ -171,23 +144,26 @@ class SlowTwinBuilder:
         low = number * CHUNK
         high = min(low + CHUNK, self._count)
         present = [k for k in range(low, high) if self._has_code(k)]
-        place = _Place(len(present) + 1, {k: i for i, k in enumerate(present)})
-        self._place = place
+        place = Place(len(present) + 1, {k: i for i, k in enumerate(present)})
+        self._jumps.place = place
         self._locals, self._pools = [], {}
         # block $redirect / loop $dispatch / block $bad / block of the last instruction / ... / of the first
         bad = len(present)  # where resume points go that have no code: the host's mistake, so a trap
         out = [emit.BLOCK_EMPTY, emit.LOOP_EMPTY, emit.BLOCK_EMPTY, emit.BLOCK_EMPTY * len(present)]
         targets = [place.numbers.get(k, bad) for k in range(low, high)]
         out += [emit.local_get(_RP), emit.i32_const(low), emit.I32_SUB, emit.br_table(targets, bad)]
-        for index, k in enumerate(present):
-            place.index, place.inside = index, 0
-            out.append(emit.END)
-            out.append(self._check(k))
-            out.append(self._instruction(k))
-            falls = self._falls_through(k)
-            if falls and (index + 1 == len(present) or present[index + 1] != k + 1):
-                # The next chunk begins, or (impossible in valid code) dead code follows.
-                out.append(self._goto(k + 1) if k + 1 < self._count else emit.UNREACHABLE)
+        for k in range(low, high):
+            index = place.numbers.get(k)
+            if index is not None:
+                place.index, place.inside = index, 0
+                out.append(emit.END)
+                out.append(self._check(k))
+                out.append(self._instruction(k))
+                falls = self._falls_through(k)
+                if falls and (index + 1 == len(present) or present[index + 1] != k + 1):
+                    # The next chunk begins, or (impossible in valid code) dead code follows.
+                    out.append(self._jumps.goto(k + 1) if k + 1 < self._count else emit.UNREACHABLE)
+            self._jumps.follow(k)
         self._tick()
         out += [emit.END, emit.UNREACHABLE, emit.END, emit.UNREACHABLE, emit.END]
         out += [
@@ -208,48 +184,30 @@ class SlowTwinBuilder:
 
     # ── control ────────────────────────────────────────────────────────────────────────────────
 
-    def _goto(self, k: int) -> bytes:
-        """Goes on at instruction *k* (does not fall through)."""
-        place = self._place
-        number = place.numbers.get(k)
-        if number is None:
-            target = k // CHUNK
-            return b"".join(
-                [emit.local_get(_FP), emit.i32_const(k), emit.return_call(self._first + 1 + target)]
-            )
-        if number > place.index:
-            return emit.br(number - place.index - 1 + place.inside)
-        return b"".join([emit.i32_const(k), emit.local_set(_RP), emit.br(place.dispatch)])
-
-    def _goto_if(self, k: int, moves: bytes = b"") -> bytes:
-        """Pops a condition and goes to *k*, after *moves*, if it is not zero."""
-        place = self._place
-        number = place.numbers.get(k)
-        if not moves and number is not None and number > place.index:
-            return emit.br_if(number - place.index - 1 + place.inside)
-        place.inside += 1
-        code = b"".join([emit.IF_EMPTY, moves, self._goto(k), emit.END])
-        place.inside -= 1
-        return code
-
-    def _hook(self, function: int, k: int) -> bytes:
-        """Asks the host, and goes where it says (0: on)."""
+    def _hook(self, function: int, k: int, more: bytes = b"") -> bytes:
+        """Asks the host, and goes where it says (0: on).  *more* pushes a third argument."""
         return b"".join(
             [
                 emit.local_get(_FP),
                 emit.i32_const(k),
+                more,
                 emit.call(function),
                 emit.local_tee(_RP),
-                emit.br_if(self._place.redirect + 1),
+                emit.br_if(self._jumps.place.redirect + 1),
             ]
         )
 
     def _check(self, k: int) -> bytes:
-        """Asks the host if the stop byte is 1, or if it is 2 and the condition holds or has no value."""
+        """At a set stop byte: notes the instruction, asks the host, or both (see ``_trace``).
+
+        Where there is a condition, a byte of value 2 asks only if it holds or has no value.
+        """
         condition = self._conditions.get(k)
-        byte = emit.i32_const(0) + self._imports.additions.memory_access(0x2D, self._plan.stop_base + k)
+        at = self._plan.stop_base + k
+        byte = emit.i32_const(0) + self._imports.additions.memory_access(0x2D, at)
+        ask = self._hook(self._stop, k, emit.i32_const(at))
         if condition is None:
-            return b"".join([byte, emit.IF_EMPTY, self._hook(self._stop, k), emit.END])
+            return b"".join([byte, emit.IF_EMPTY, ask, emit.END])
         places = ConditionPlaces(
             self._frame,
             _FP,
@@ -257,88 +215,23 @@ class SlowTwinBuilder:
             lambda type, number: self._scratch((type,) * (number + 1))[number],
             self._imports.global_,
         )
+        note = emit.local_get(_FP) + emit.i32_const(k) + emit.i32_const(at) + emit.call(self._note)
         return b"".join(
             [
                 emit.BLOCK_EMPTY,
                 byte + emit.I32_EQZ + emit.br_if(0),
-                byte + emit.i32_const(1) + emit.I32_AND + emit.I32_EQZ,
+                byte + emit.i32_const(ASKS) + emit.I32_AND + emit.i32_const(2) + b"\x46",  # i32.eq
                 emit.IF_EMPTY,
-                condition.code(places) + emit.I32_EQZ + emit.br_if(1),
+                condition.code(places) + emit.I32_EQZ,
+                emit.IF_EMPTY,
+                byte + emit.i32_const(NOTES) + emit.I32_AND + emit.I32_EQZ + emit.br_if(2),
+                note + emit.br(2),
                 emit.END,
-                self._hook(self._stop, k),
+                emit.END,
+                ask,
                 emit.END,
             ]
         )
-
-    def _scope(self, k: int, depth: int) -> ControlFrame:
-        scope = self._typed.scopes[k]
-        for _ in range(depth):
-            parent = scope.parent
-            assert parent is not None
-            scope = parent
-        return scope
-
-    def _target(self, scope: ControlFrame) -> int:
-        """Where a branch to *scope* goes."""
-        if scope.kind == "loop":
-            return scope.start + 1
-        if scope.kind == "function":
-            return self._count - 1
-        return scope.end + 1
-
-    def _moves(self, scope: ControlFrame, height: int) -> bytes:
-        """Moves the operands that a branch to *scope* takes, the topmost of *height*, to where they belong.
-
-        They only ever move down, so going upwards is safe where the ranges overlap.
-        """
-        types = scope.label_types
-        source, target = height - len(types), scope.height
-        if source == target or not types:
-            return b""
-        return b"".join(
-            [self._copy(type, self._frame.operand(source + i), self._frame.operand(target + i))
-             for i, type in enumerate(types)]
-        )  # fmt: skip
-
-    def _copy(self, type: ValType, source: int, target: int) -> bytes:
-        access = self._access
-        return b"".join(
-            [
-                access.address(type, target),
-                access.load(type, source),
-                self._imports.additions.store(type, target),
-            ]
-        )
-
-    def _branch_table(self, k: int, imm_targets: tuple[int, ...], default: int, height: int) -> bytes:
-        """One landing pad for each distinct label that needs moves or can't be branched to directly."""
-        place = self._place
-        index = self._access.load(I32, self._frame.operand(height - 1))
-        depths = sorted({*imm_targets, default})
-        scopes, scope, at = {}, self._typed.scopes[k], 0
-        for depth in depths:
-            while at < depth:
-                assert scope.parent is not None
-                scope, at = scope.parent, at + 1
-            scopes[depth] = scope
-        moves = {depth: self._moves(scopes[depth], height - 1) for depth in depths}
-        pads = []
-        for depth in depths:
-            number = place.numbers.get(self._target(scopes[depth]))
-            if moves[depth] or number is None or number <= place.index:
-                pads.append(depth)
-        labels: dict[int, int] = {depth: i for i, depth in enumerate(pads)}
-        for depth in depths:
-            if depth not in labels:
-                number = place.numbers[self._target(scopes[depth])]
-                labels[depth] = number - place.index - 1 + place.inside + len(pads)
-        out = [emit.BLOCK_EMPTY * len(pads), index]
-        out.append(emit.br_table([labels[depth] for depth in imm_targets], labels[default]))
-        for i, depth in enumerate(pads):
-            place.inside = len(pads) - 1 - i
-            out += [emit.END, moves[depth], self._goto(self._target(scopes[depth]))]
-        place.inside = 0
-        return b"".join(out)
 
     # ── instructions ───────────────────────────────────────────────────────────────────────────
 
@@ -400,28 +293,26 @@ class SlowTwinBuilder:
         if flow is Flow.END:
             return self._return() if k == self._count - 1 else b""
         if flow is Flow.ELSE:
-            return self._goto(self._typed.controls[k].end + 1)
+            return self._jumps.goto(self._typed.controls[k].end + 1)
         if flow is Flow.IF:
             control = self._typed.controls[k]
             target = (control.end if control.else_ is None else control.else_) + 1
             condition = self._access.load(I32, self._frame.operand(height - 1))
-            return condition + emit.I32_EQZ + self._goto_if(target)
+            return condition + emit.I32_EQZ + self._jumps.goto_if(target)
         if flow is Flow.BRANCH:
-            scope = self._scope(k, instruction.imm)
-            return self._moves(scope, height) + self._goto(self._target(scope))
+            scope = self._jumps.scope(instruction.imm)
+            return self._jumps.moves(scope, height) + self._jumps.goto(self._jumps.target(scope))
         if flow is Flow.BRANCH_IF and instruction.op.code != 0x0D:
             return self._branch_on_reference(k, instruction, stack, height)
         if flow is Flow.BRANCH_IF:
-            scope = self._scope(k, instruction.imm)
+            scope = self._jumps.scope(instruction.imm)
             condition = self._access.load(I32, self._frame.operand(height - 1))
-            return condition + self._goto_if(self._target(scope), self._moves(scope, height - 1))
+            moves = self._jumps.moves(scope, height - 1)
+            return condition + self._jumps.goto_if(self._jumps.target(scope), moves)
         if flow is Flow.BRANCH_TABLE:
-            return self._branch_table(k, instruction.imm.targets, instruction.imm.default, height)
+            return self._jumps.branch_table(instruction.imm.targets, instruction.imm.default, height)
         if flow is Flow.RETURN:
-            scope = self._typed.scopes[k]
-            while scope.parent is not None:
-                scope = scope.parent
-            return self._moves(scope, height) + self._goto(self._count - 1)
+            return self._jumps.moves(self._jumps.path[0], height) + self._jumps.goto(self._count - 1)
         if flow is Flow.UNREACHABLE:
             return b"".join([self._trap_hook(k, 0), emit.UNREACHABLE])
         if flow is Flow.CALL or flow is Flow.TAIL_CALL:
@@ -430,9 +321,9 @@ class SlowTwinBuilder:
         return self._throw(k, instruction, stack, height)
 
     def _trap_hook(self, k: int, inside: int) -> bytes:
-        self._place.inside = inside - 1  # _hook counts on one block around
+        self._jumps.place.inside = inside - 1  # _hook counts on one block around
         code = self._hook(self._trap, k)
-        self._place.inside = 0
+        self._jumps.place.inside = 0
         return code
 
     def _return(self) -> bytes:
@@ -474,7 +365,7 @@ class SlowTwinBuilder:
     ) -> bytes:
         """``br_on_null`` and its kin.  The reference keeps its slot, whatever it is found to be."""
         name, imm = instruction.op.name, instruction.imm
-        scope = self._scope(k, imm if isinstance(imm, int) else imm.label)
+        scope = self._jumps.scope(imm if isinstance(imm, int) else imm.label)
         assert stack is not None
         load = self._access.load(stack.type, self._frame.operand(height - 1))
         if name == "br_on_null":
@@ -487,7 +378,7 @@ class SlowTwinBuilder:
             taken = height
             if name == "br_on_cast_fail":
                 test += emit.I32_EQZ
-        return load + test + self._goto_if(self._target(scope), self._moves(scope, taken))
+        return load + test + self._jumps.goto_if(self._jumps.target(scope), self._jumps.moves(scope, taken))
 
     # ── exceptions ─────────────────────────────────────────────────────────────────────────────
 
@@ -543,7 +434,7 @@ class SlowTwinBuilder:
         if not clauses:
             executed = self._execute(code, loads, results, height)
             return executed if returns else executed + emit.UNREACHABLE
-        additions, place = self._imports.additions, self._place
+        additions, place = self._imports.additions, self._jumps.place
         out = [emit.BLOCK_EMPTY]
         out += [b"\x02" + additions.block_type(clause.scope.label_types) for clause in reversed(clauses)]
         parts = [b"\x1f", additions.block_type(results), uleb(len(clauses))]
@@ -573,7 +464,7 @@ class SlowTwinBuilder:
         # The frames of the functions that were unwound are gone.
         out += [access.fp, emit.global_set(SP), emit.i32_const(0)]
         out += [self._imports.additions.memory_access(0x28, INSTANCE_ID, 2), emit.global_set(INSTANCE)]
-        out.append(self._goto(self._target(scope)))
+        out.append(self._jumps.goto(self._jumps.target(scope)))
         return b"".join(out)
 
     def _plain(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
@@ -581,9 +472,9 @@ class SlowTwinBuilder:
         code, frame = op.code, self._frame
         if code == 0x20:  # local.get
             type = frame.locals[imm]
-            return self._copy(type, frame.local(imm), frame.operand(height))
+            return self._jumps.copy(type, frame.local(imm), frame.operand(height))
         if code == 0x21 or code == 0x22:  # local.set, local.tee
-            return self._copy(frame.locals[imm], frame.operand(height - 1), frame.local(imm))
+            return self._jumps.copy(frame.locals[imm], frame.operand(height - 1), frame.local(imm))
         if code == 0x1A or code == 0x01:  # drop, nop
             return b""
         after = self._typed.stacks[k + 1]
@@ -632,7 +523,7 @@ class SlowTwinBuilder:
                 is_watched(self._imports.additions, access),
                 emit.IF_EMPTY,
                 emit.local_get(_FP) + ask,
-                emit.local_tee(_RP) + emit.br_if(self._place.redirect + 1),
+                emit.local_tee(_RP) + emit.br_if(self._jumps.place.redirect + 1),
                 emit.END,
             ]
             if self._module.memories[access.memory].type.limits.shared:
