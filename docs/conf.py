@@ -19,6 +19,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "newsfragments", "decisions/template.md"]
 
+# Pygments' lexer of WebAssembly text knows no tags; such a listing is just less colourful.
+suppress_warnings = ["misc.highlighting_failure"]
+
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 

@@ -1,4 +1,4 @@
-"""The README and the tutorial tell the truth: programs and commands print what stands under them."""
+"""The documents tell the truth: programs and commands print what stands under them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,37 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.process import ROOT, environment, started
 
-DOCUMENTS = ("README.md", "docs/tutorial/index.md")
+HOWTO = (
+    "stops",
+    "watchpoints",
+    "stepping",
+    "traps-and-exceptions",
+    "edits",
+    "call-traces",
+    "several-guests",
+    "own-nursery",
+    "embedding",
+)
+DOCUMENTS = ("README.md", "docs/tutorial/index.md", *(f"docs/howto/{name}.md" for name in HOWTO))
 
 PAIR = re.compile(r"(?ms)^```python\n(?P<program>.*?)^```\n\n```text\n(?P<output>.*?)^```$")
 CONSOLE = re.compile(r"(?ms)^```console\n\$ (?P<command>.*?)\n(?P<output>.*?)^```$")
+GUEST = re.compile(r"(?ms)`(?P<name>\w+\.wat)`[^`]*:\n\n```wat\n(?P<text>.*?)^```$")
+"""A file that the document's programs find in their folder."""
 
 
-def find(pattern: re.Pattern[str]) -> list[tuple[str, str]]:
-    """What to run, and what it is said to print, in all documents."""
+def find(pattern: re.Pattern[str]) -> list[Any]:
+    """Where, what to run, and what it is said to print, in all documents."""
     return [
-        (match[1], match[2])
+        pytest.param(name, match[1], match[2], id=f"{Path(name).stem}-{number}")
         for name in DOCUMENTS
-        for match in pattern.finditer((ROOT / name).read_text("utf-8"))
+        for number, match in enumerate(pattern.finditer((ROOT / name).read_text("utf-8")), 1)
     ]
 
 
@@ -41,14 +55,17 @@ def without_timings(text: str) -> str:
     return re.sub(r"\d+\.\d+ ms\b", "… ms", text)
 
 
-@pytest.mark.parametrize(("program", "output"), find(PAIR))
-def test_program(program: str, output: str) -> None:
+@pytest.mark.parametrize(("document", "program", "output"), find(PAIR))
+def test_program(document: str, program: str, output: str, tmp_path: Path) -> None:
+    guests = GUEST.findall((ROOT / document).read_text("utf-8"))
+    for name, text in guests:
+        (tmp_path / name).write_text(text, "utf-8")
     # Warnings are errors: an example must not leave anything open.
-    assert output_of(["-W", "error", "-c", program]) == output
+    assert output_of(["-W", "error", "-c", program], tmp_path if guests else ROOT) == output
 
 
-@pytest.mark.parametrize(("command", "output"), find(CONSOLE))
-def test_transcript(command: str, output: str) -> None:
+@pytest.mark.parametrize(("document", "command", "output"), find(CONSOLE))
+def test_transcript(document: str, command: str, output: str) -> None:
     python, *arguments = shlex.split(command)
 
     assert python == "python"
@@ -59,8 +76,15 @@ def test_every_program_has_its_output() -> None:
     texts = [(ROOT / name).read_text("utf-8") for name in DOCUMENTS]
 
     programs = sum(text.count("```python\n") for text in texts)
-    assert len(find(PAIR)) == programs >= 5
+    assert len(find(PAIR)) == programs >= 25
+    assert sum(len(GUEST.findall(text)) for text in texts) == sum(text.count("```wat\n") for text in texts)
     assert len(find(CONSOLE)) == sum(text.count("```console\n") for text in texts) >= 1
+
+
+def test_every_page_that_shows_how_is_tested() -> None:
+    # The others' examples are commands of other programs; LLDB's session has a test of its own.
+    pages = {page.stem for page in (ROOT / "docs/howto").glob("*.md")}
+    assert pages - set(HOWTO) == {"index", "compile-a-guest", "lldb"}
 
 
 def test_the_library_is_used_in_under_ten_lines() -> None:
