@@ -155,12 +155,45 @@ STACKS = """
       end
       i32.add
     end
+    i32.add)
+  (func (export "replaced") (param i32) (result i32)
+    ;; What is stored below a call gives way to another value at the same height.
+    i32.const 5
+    i32.const 6 call $id drop
+    block (param i32) (result i32) drop local.get 0 end
+    i32.const 7 call $id
+    i32.add
+    i32.const 1
+    i32.const 8 call $id drop
+    local.get 0
+    select
+    i32.const 9 call $id
+    i32.add
+    i32.const 3 call $id drop
+    loop (param i32) (result i32)
+      i32.const 4 call $id drop
+      drop
+      local.get 0 i32.const 10 i32.mul
+      i32.const 2 call $id drop
+      local.get 0 i32.const 1 i32.sub local.tee 0
+      i32.const 0 i32.gt_s
+      br_if 0
+    end
+    i32.const 11 call $id
     i32.add))
 """
 
 
-@pytest.mark.parametrize("watched", [None, {0}, {1}, {0, 1}, {2}, {3}])
-@pytest.mark.parametrize("call", [("f", (3,)), ("f", (1,)), *(("switch", (i,)) for i in range(5))])
+@pytest.mark.parametrize("watched", [None, {0}, {1}, {0, 1}, {2}, {3}, {4}])
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("f", (3,)),
+        ("f", (1,)),
+        *(("switch", (i,)) for i in range(5)),
+        *(("replaced", (i,)) for i in range(4)),
+    ],
+)
 def test_operand_stacks(call: tuple[str, tuple[object, ...]], watched: set[int] | None) -> None:
     compared = check(wat(STACKS), *call, watched)
     if watched is None:
