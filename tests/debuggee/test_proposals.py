@@ -115,3 +115,34 @@ async def test_stepping_over_a_throw_comes_out_where_it_is_caught() -> None:
         assert event.result == 1042
     at = places.index((0, "throw", (2,)))
     assert places[at + 1] == (2, "local.set", (1000, 2))
+
+
+async def test_a_step_over_a_call_that_throws_ends_where_it_is_caught() -> None:
+    async with debug(EXCEPTIONS, "main", 1) as debuggee:
+        debuggee.add_breakpoint(function=2)
+        await run_to(debuggee, events.Breakpoint)
+        names: list[str] = []
+
+        def look(view: StoreView) -> None:
+            (frame,) = view.exit_frames()
+            names.append(frame.instruction.op.name)
+
+        for _ in range(8):
+            await debuggee.with_store(look)
+            assert not isinstance(await debuggee.step_over(), events.Finished)
+        assert names[-2:] == ["call", "local.set"]
+
+
+async def test_a_step_out_of_a_function_that_throws_ends_where_its_caller_catches() -> None:
+    async with debug(EXCEPTIONS, "main", 1) as debuggee:
+        debuggee.add_breakpoint(function=1)
+        await run_to(debuggee, events.Breakpoint)
+        event = await debuggee.step_out()
+        assert not isinstance(event, events.Finished)
+
+        def look(view: StoreView) -> None:
+            (frame,) = view.exit_frames()
+            assert (frame.function_index, frame.instruction.op.name) == (2, "local.set")
+            assert frame.operand_stack == (1000, 2)
+
+        await debuggee.with_store(look)

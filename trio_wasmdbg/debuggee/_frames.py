@@ -405,6 +405,7 @@ class Frame(metaclass=NoPublicConstructor):
             self._resume_point,
             is_call(instruction),
             self._plan.instructions - 1,
+            self._plan.landings(self._resume_point),
         )
 
 

@@ -47,6 +47,8 @@ class FramePlace:
     """Whether the instruction at the resume point is a call."""
     last: int
     """Resume point of the function's final ``end``."""
+    landings: tuple[int, ...] = ()
+    """Where this activation goes on if the instruction at the resume point throws, or its callee does."""
 
 
 @frozen
@@ -88,7 +90,10 @@ class StepPlan:
 
 
 def _after(frame: FramePlace | None) -> tuple[Point, ...]:
-    return () if frame is None else ((frame.instance, frame.function, frame.resume_point + 1),)
+    if frame is None:
+        return ()
+    ends = (frame.resume_point + 1, *frame.landings)
+    return tuple((frame.instance, frame.function, k) for k in ends)
 
 
 def _instruction(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
@@ -96,7 +101,7 @@ def _instruction(frame: FramePlace, caller: FramePlace | None, target: int) -> P
 
 
 def _over(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    # A call comes back to the one place after it; anything else may branch, so that the whole
+    # A call comes back to the one place after it, or where an exception is caught; anything else may branch, so that the whole
     # function is armed.  Stops in deeper activations of the same function don't end the step.
     here: tuple[Point, ...] = _after(frame) if frame.is_call else ((frame.instance, frame.function, None),)
     return Places(points=here + _after(caller))

@@ -15,7 +15,7 @@ from attrs import define, field
 
 from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
-from ..wasm import Module, TypedBody, ValType, operand_types, type_body
+from ..wasm import ControlFrame, Module, TypedBody, ValType, operand_types, type_body
 from ._additions import Additions
 from ._code_map import CodeMap
 from ._fast_twin import FastTwin, FastTwinBuilder
@@ -127,6 +127,25 @@ class FunctionPlan:
         if k == self.instructions - 1:
             return typed.function.type.results
         return operand_types(typed.stacks[k])
+
+    def landings(self, k: int) -> tuple[int, ...]:
+        """Resume points at which this function goes on if instruction *k* throws, or its callee does."""
+        typed = self.typed()
+        found: dict[int, None] = {}
+        scope: ControlFrame | None = typed.scopes[k]
+        while scope is not None:
+            outside = scope.parent
+            if scope.kind == "try_table":
+                for catch in typed.instructions[scope.start].imm.catches:
+                    target = outside
+                    for _ in range(catch.label):
+                        target = target.parent if target is not None else None
+                    assert target is not None
+                    last = self.instructions - 1
+                    at = {"loop": target.start + 1, "function": last}.get(target.kind, target.end + 1)
+                    found[at] = None
+            scope = outside
+        return tuple(found)
 
     def unassigned(self, k: int) -> frozenset[int]:
         """Locals that a fast frame in the call at *k* does not have.
