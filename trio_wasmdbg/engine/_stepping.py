@@ -101,8 +101,9 @@ def _instruction(frame: FramePlace, caller: FramePlace | None, target: int) -> P
 
 
 def _over(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    # A call comes back to the one place after it, or where an exception is caught; anything else may branch, so that the whole
-    # function is armed.  Stops in deeper activations of the same function don't end the step.
+    # A call comes back to the one place after it, or where an exception is caught; anything else may
+    # branch, so that the whole function is armed.  Stops in deeper activations of the same function
+    # don't end the step.
     here: tuple[Point, ...] = _after(frame) if frame.is_call else ((frame.instance, frame.function, None),)
     return Places(points=here + _after(caller))
 
