@@ -13,6 +13,7 @@ from ._guest import Guest, Imports
 from ._instances import GuestInstance
 from ._modules import GuestModule, Source, load_module
 from ._open import Body, open_debuggee, run_debuggee
+from ._recording import Coverage, Executed
 from ._stack import Activation
 from ._tracing import Called, CallTrace, Returned
 from ._traps import GuestTrap
@@ -24,7 +25,9 @@ __all__ = [
     "Body",
     "CallTrace",
     "Called",
+    "Coverage",
     "Debuggee",
+    "Executed",
     "Frame",
     "Guest",
     "GuestInstance",

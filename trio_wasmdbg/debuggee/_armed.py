@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from attrs import Factory, frozen
 
 from .. import capi
-from ..instrument import FunctionPlan, Layout
+from ..instrument import ASKS, NOTES, FunctionPlan, Layout
 
 __all__ = ["ALWAYS", "CONDITIONALLY", "ArmedBytes", "Wanted"]
 
@@ -29,6 +29,8 @@ class Wanted:
     """Activations of these are to run in their slow twin."""
     stops: Mapping[tuple[int, int | None], int] = Factory(dict)
     """(function, resume point or None for all of them) to the value of its stop byte."""
+    noting: bool = False
+    """Slow twins note every instruction that they execute."""
 
 
 class ArmedBytes:
@@ -57,16 +59,22 @@ class ArmedBytes:
     def add_slow(self, function: int) -> None:
         """A function has got its slow twin."""
         self.slow.add(function)
-        if self._now.everything:
-            self._fill(self._plan_of(function).stop_addresses, ALWAYS)
+        now = self._now
+        if now.everything:
+            self._fill_stops(function, ALWAYS)
+        elif now.noting:
+            self._fill_stops(function, now.stops.get((function, None), 0))
+            for f, k in now.stops:
+                if f == function and k is not None:
+                    self.set_stop_byte(f, k, self.wanted_stop_byte(f, k))
 
     def stop_byte(self, function: int, k: int) -> int:
-        """The stop byte before instruction *k*."""
-        return self._memory.u8(self._plan_of(function).stop_base + k)
+        """The bits before instruction *k* that ask the host."""
+        return self._memory.u8(self._plan_of(function).stop_base + k) & ASKS
 
     def set_stop_byte(self, function: int, k: int, value: int) -> None:
         """Overrule a stop byte until the next :meth:`set` that changes it."""
-        self._memory.set_u8(self._plan_of(function).stop_base + k, value)
+        self._memory.set_u8(self._plan_of(function).stop_base + k, value | self._notes(function))
 
     def wanted_stop_byte(self, function: int, k: int) -> int:
         """What the stop byte should be."""
@@ -94,14 +102,14 @@ class ArmedBytes:
 
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
         if wanted.everything:
-            if not now.everything:
+            if not now.everything or now.noting != wanted.noting:
                 for function in list(self.slow):
-                    self._fill(self._plan_of(function).stop_addresses, ALWAYS)
+                    self._fill_stops(function, ALWAYS)
             return
         before = now.stops
-        if now.everything:
+        if now.everything or now.noting != wanted.noting:
             for function in list(self.slow):
-                self._fill(self._plan_of(function).stop_addresses, 0)
+                self._fill_stops(function, 0)
             before = {}
         # Whole functions first: single stops may lie within.
         changed = {
@@ -110,11 +118,17 @@ class ArmedBytes:
         }  # fmt: skip
         whole = {function for function, k in changed if k is None}
         for function in whole:
-            self._fill(self._plan_of(function).stop_addresses, wanted.stops.get((function, None), 0))
+            self._fill_stops(function, wanted.stops.get((function, None), 0))
         for function, k in changed | {point for point in wanted.stops if point[0] in whole}:
             if k is not None:
                 value = wanted.stops.get((function, k)) or wanted.stops.get((function, None), 0)
                 self.set_stop_byte(function, k, value)
+
+    def _notes(self, function: int) -> int:
+        return NOTES if self._now.noting and function in self.slow else 0
+
+    def _fill_stops(self, function: int, value: int) -> None:
+        self._fill(self._plan_of(function).stop_addresses, value | self._notes(function))
 
     def _fill(self, addresses: range, value: int) -> None:
         self._memory.fill(addresses.start, len(addresses), value)

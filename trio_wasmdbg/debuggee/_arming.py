@@ -36,6 +36,8 @@ class Arming:
         """A cancellation is on its way: the next check suspends the guest, whatever it is."""
         self.precise = False
         """Accesses that are out of bounds pause before they trap."""
+        self.recording = False
+        """Slow twins note every instruction; all functions run in them."""
         self.conditions_changed = False
         """Slow twins may have to be made anew, at the next stop."""
         self._skipped: tuple[GuestInstance, int, int] | None = None
@@ -52,12 +54,13 @@ class Arming:
             return
         everything = self.stopping or self.decider.everything
         watched = self._watched_ranges()
-        slow = self.decider.watching_memory or (self.precise and not self.decider.ignoring)
+        slow = self.decider.watching_memory or self.recording
+        slow = slow or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
             instance.watch(watched.get(instance.id, ()))
             instance.foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
-                instance.armed.set(Wanted(everything=True))
+                instance.armed.set(Wanted(everything=True, noting=self.recording))
                 continue
             stops: dict[tuple[int, int | None], int] = {}
             for (function, k), guarded in self.decider.points(instance.module, instance.id).items():
@@ -66,7 +69,7 @@ class Arming:
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
-            instance.armed.set(Wanted(False, slow, functions, stops))
+            instance.armed.set(Wanted(False, slow, functions, stops, self.recording))
         if self._skipped is None:
             return
         instance, function, k = self._skipped

@@ -13,11 +13,12 @@ import wasmtime
 from .. import capi
 from ..engine import Range, decode_value, encode_value
 from ..errors import InternalError, NotFoundError, WrongStateError
-from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
+from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES, Layout
 from ..wasm import ValType
 from ._armed import ArmedBytes
 from ._conditions import TwinKey
 from ._modules import GuestModule
+from ._recording import Coverage, Executed, coverage_of, executed_instructions, forget, last_instructions
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ class GuestInstance(metaclass=NoPublicConstructor):
     @property
     def module(self) -> GuestModule:
         return self._module
+
+    @property
+    def layout(self) -> Layout:
+        """Where things lie in the debug memory."""
+        return self._layout
 
     @property
     def store(self) -> wasmtime.Store:
@@ -177,6 +183,32 @@ class GuestInstance(metaclass=NoPublicConstructor):
         if not isinstance(item, kind):
             raise InternalError(f"the rewritten module has no {name!r} of kind {kind.__name__}")
         return item
+
+    # ── recordings ─────────────────────────────────────────────────────────────────────────────
+
+    def last_instructions(self, count: int = 20) -> tuple[Executed, ...]:
+        """The last instructions executed while recording, oldest first; 65,536 are kept.
+
+        Works after a trap, too: "how did I get here".
+        """
+        self._require_quiet()
+        return tuple(last_instructions(self, count))
+
+    @property
+    def executed_instructions(self) -> int:
+        """How many instructions were executed while recording, exactly."""
+        self._require_quiet()
+        return executed_instructions(self)
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """How often each instruction was executed while recording, of the functions that were called."""
+        self._require_quiet()
+        return tuple(coverage_of(self))
+
+    def clear_recording(self) -> None:
+        """Forget what was recorded."""
+        self._require_quiet()
+        forget(self)
 
     # ── hooks and slow twins ───────────────────────────────────────────────────────────────────
 

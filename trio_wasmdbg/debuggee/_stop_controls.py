@@ -274,6 +274,21 @@ class StopControls:
         self._core.arming.rearm()
 
     @property
+    def recording(self) -> bool:
+        """Whether the instructions that the guest executes are noted, without pausing.
+
+        Read them with :meth:`GuestInstance.last_instructions`, :meth:`~GuestInstance.coverage` and
+        :attr:`~GuestInstance.executed_instructions`.  Every function runs in its slow twin meanwhile.
+        Takes effect at the next check site, so switch it on before the code of interest is entered.
+        """
+        return self._core.arming.recording
+
+    @recording.setter
+    def recording(self, on: bool) -> None:
+        self._core.arming.recording = on
+        self._core.arming.rearm()
+
+    @property
     def stop_on_instances(self) -> bool:
         """Pause when a module has been instantiated, before its start function runs."""
         return self._core.stop_on_instances

@@ -18,6 +18,7 @@ from .. import capi
 from ..abc import (
     BreakpointToken,
     ConditionTarget,
+    ExceptionTarget,
     TargetFrame,
     TargetInstance,
     TargetMemory,
@@ -163,7 +164,7 @@ class _View:
         return self._here
 
 
-class DebuggeeTarget(WatchpointTarget, ConditionTarget):
+class DebuggeeTarget(WatchpointTarget, ConditionTarget, ExceptionTarget):
     """A :class:`Debuggee`, as a debug server sees it."""
 
     def __init__(self, debuggee: Debuggee) -> None:
@@ -259,6 +260,12 @@ class DebuggeeTarget(WatchpointTarget, ConditionTarget):
     ) -> BreakpointToken:
         assert isinstance(instance, _Instance)
         return self._debuggee.watch_memory(instance._instance, address, size, memory=memory, access=access)
+
+    def stop_on_exceptions(self, which: str) -> BreakpointToken | None:
+        # Throws are searched for; where there are no tags, there is nothing to be found.
+        if not any(instance.module.original.tags for instance in self._core.state.instances):
+            return None
+        return self._debuggee.stop_on_exceptions(which)
 
     def remove_breakpoint(self, token: BreakpointToken) -> None:
         if isinstance(token, Watchpoint):

@@ -30,10 +30,11 @@ from . import _emit as emit
 from ._additions import FrameAccess
 from ._frames import RESUME_OFFSET
 from ._imports import CompanionImports
-from ._layout import KIND_STOP, KIND_TRAP
+from ._layout import KIND_TRAP
 from ._plans import Instrumented, no_tick
 from ._sections import body, type_section
 from ._slow_twin import SlowTwinBuilder
+from ._trace import note_function, stop_function
 from ._watch import Conditions, outside_function, watch_function
 
 __all__ = ["COMPANION_NAME", "Companion", "slow_twin"]
@@ -80,17 +81,16 @@ def slow_twin(
     imports.finish()
     additions = imports.additions
     stop = imports.function_count
-    trap, watch, outside, first = stop + 1, stop + 2, stop + 3, stop + 4
-    asks = FuncType((I32, I32), (I32,))
-    watches = FuncType((I32, I32, I64, I64, I32), (I32,))
-    compares = FuncType((I64, I64, I64), (I32,))
-    functions = [uleb(additions.type_index(type)) for type in (asks, asks, watches, compares)]
-    bodies = [
-        _ask(imports, KIND_STOP),
-        _ask(imports, KIND_TRAP),
-        watch_function(additions, 0),
-        outside_function(),
+    note, trap, watch, outside, first = range(stop + 1, stop + 6)
+    added = [
+        (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note)),
+        (FuncType((I32, I32, I32), ()), note_function(additions, instrumented.layout)),
+        (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
+        (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, 0)),
+        (FuncType((I64, I64, I64), (I32,)), outside_function()),
     ]
+    functions = [uleb(additions.type_index(type)) for type, _ in added]
+    bodies = [code for _, code in added]
     chunks: list[int] = []
     names, entries = instrumented.names, dict[int, str]()
     # A host function that a slow twin calls may ask its caller for a memory, by its export's name:
@@ -103,7 +103,7 @@ def slow_twin(
     ]
     for plan in plans:
         builder = SlowTwinBuilder(
-            plan, imports, first=first, stop=stop, trap=trap, watch=watch, outside=outside,
+            plan, imports, first=first, stop=stop, note=note, trap=trap, watch=watch, outside=outside,
             first_chunk=len(chunks), conditions=conditions.get(plan.index, {}), tick=tick,
         )  # fmt: skip
         made = builder.build()

@@ -6,8 +6,10 @@ constant of the machine code)::
     0 .. stack_size      the shadow stack, growing down
     instance_id          u32, written by the host after instantiation
     watch_base           the ranges of memory that are watched
+    trace_base           the instructions executed last, where that is wanted
     sites_base ..        one byte for each check site of the fast twins
     stops_base ..        one byte for each instruction of the module
+    counts_base ..       four bytes for each instruction: how often it was executed
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ __all__ = [
     "KIND_TRAP",
     "KIND_WATCH",
     "STACK_SIZE",
+    "TRACE_BASE",
+    "TRACE_ENTRIES",
+    "TRACE_LENGTH",
     "WATCH_BASE",
     "WATCH_CAPACITY",
     "WATCH_ENTRIES",
@@ -61,6 +66,7 @@ class Layout:
     :ivar instance_id: address of the u32 that tells this instance from others on the same stack.
     :ivar sites_base: address of the byte of check site 0; ``sites`` of them.
     :ivar stops_base: address of the first function's first stop byte; ``stops`` of them.
+    :ivar counts_base: address of the u32 that belongs to the first stop byte; likewise.
     :ivar memory_pages: size of the debug memory in pages of 64 KiB.
     :ivar hook_slot: index of the hook in the slots table.
     :ivar first_function_slot: index of the first defined function's slot; the others follow in order.
@@ -72,6 +78,7 @@ class Layout:
     sites: int
     stops_base: int
     stops: int
+    counts_base: int
     memory_pages: int
     hook_slot: int = HOOK_SLOT
     first_function_slot: int = HOOK_SLOT + 1
@@ -80,8 +87,9 @@ class Layout:
     def of(cls, sites: int, stops: int) -> Layout:
         """The layout for so many check sites and instructions."""
         stops_base = SITES_BASE + (sites + 15 & ~15)
-        end = stops_base + stops
-        return cls(STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, (end + PAGE - 1) // PAGE)
+        counts_base = stops_base + stops + 15 & ~15
+        pages = (counts_base + 4 * stops + PAGE - 1) // PAGE
+        return cls(STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, counts_base, pages)
 
 
 INSTANCE_ID = STACK_SIZE
@@ -91,7 +99,12 @@ WATCH_ENTRIES = WATCH_BASE + 16
 WATCH_ENTRY_SIZE = 32
 WATCH_CAPACITY = 125
 """Ranges that fit the table; the host merges what is more, and sorts out false alarms."""
-SITES_BASE = STACK_SIZE + 4096
+TRACE_BASE = STACK_SIZE + 4096
+"""What slow twins note of the instructions they execute (see ``_trace``)."""
+TRACE_ENTRIES = TRACE_BASE + 16
+TRACE_LENGTH = 1 << 16
+"""Entries of the ring: the last instructions that are remembered."""
+SITES_BASE = TRACE_ENTRIES + 8 * TRACE_LENGTH + 48
 
 
 @frozen

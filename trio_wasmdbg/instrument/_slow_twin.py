@@ -71,8 +71,9 @@ class SlowTwinBuilder:
     ) -> None:
         """
         :param first: index of the function that :meth:`build` returns first.
-        :param stop: index of the function that asks the host at a stop byte, ``note`` of the one that notes, ``trap`` of the one before a
-            trap, ``watch`` of the one before an access to memory, ``outside`` of :func:`outside_function`.
+        :param stop: index of the function for a stop byte that is set, ``note`` of the one that notes the
+            instruction, ``trap`` of the one that asks the host before a trap, ``watch`` of the one before
+            an access to memory, ``outside`` of :func:`outside_function`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
         """

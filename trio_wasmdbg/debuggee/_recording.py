@@ -1,0 +1,100 @@
+"""What slow twins have noted: the last instructions, how often each was executed, how many there were.
+
+The notes lie in the guest's debug memory and are made without the host; they outlive a trap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from ..addresses import ModuleOffset
+from ..instrument import TRACE_BASE, TRACE_ENTRIES, TRACE_LENGTH
+from ..wasm import disassemble
+
+if TYPE_CHECKING:
+    from ._instances import GuestInstance
+
+__all__ = ["Coverage", "Executed", "coverage_of", "executed_instructions", "forget", "last_instructions"]
+
+
+@frozen
+class Executed:
+    """One instruction that was executed."""
+
+    function_index: int
+    function_name: str
+    module_offset: ModuleOffset
+    text: str
+    """The instruction, disassembled."""
+
+    def __str__(self) -> str:
+        return f"{self.module_offset:#x} {self.function_name}: {self.text}"
+
+
+@frozen
+class Coverage:
+    """How often the instructions of one function were executed."""
+
+    function_index: int
+    function_name: str
+    counts: tuple[int, ...] = field(repr=False)
+    """By resume point, modulo 2 to the power of 32.  Instructions that control came to, that is: one that
+    trapped is counted."""
+    offsets: tuple[ModuleOffset, ...] = field(repr=False)
+
+    @property
+    def calls(self) -> int:
+        """How often the function was entered."""
+        return self.counts[0]
+
+    @property
+    def executed(self) -> int:
+        """How many different instructions were executed."""
+        return sum(count > 0 for count in self.counts)
+
+
+def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]:
+    """The last *count* instructions noted in an instance, oldest first; at most 65,536 are kept."""
+    memory, module = instance.debug_memory, instance.module
+    head = memory.u32(TRACE_BASE)
+    wrapped = memory.u64(TRACE_BASE + 8) >= TRACE_LENGTH
+    for number in range(head - min(count, TRACE_LENGTH if wrapped else head), head):
+        entry = TRACE_ENTRIES + number % TRACE_LENGTH * 8
+        function, k = memory.u32(entry), memory.u32(entry + 4)
+        instruction = module.plan(function).typed().instructions[k]
+        yield Executed(
+            function,
+            module.function_name(function),
+            module.module_offset(function, k),
+            disassemble(module.original, instruction, function),
+        )
+
+
+def executed_instructions(instance: GuestInstance) -> int:
+    """How many instructions were noted in an instance, exactly."""
+    return instance.debug_memory.u64(TRACE_BASE + 8)
+
+
+def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
+    """The functions of an instance of which something was noted, by index."""
+    module, layout = instance.module, instance.layout
+    for function in module.original.functions:
+        if not module.is_defined(function.index):
+            continue
+        plan = module.plan(function.index)
+        first = layout.counts_base + 4 * (plan.stop_base - layout.stops_base)
+        raw = instance.debug_memory.read(first, 4 * plan.instructions)
+        if any(raw):
+            counts = tuple(memoryview(raw).cast("I"))
+            offsets = tuple(ModuleOffset(offset) for offset in plan.offsets)
+            yield Coverage(function.index, module.function_name(function.index), counts, offsets)
+
+
+def forget(instance: GuestInstance) -> None:
+    """Begin anew."""
+    layout = instance.layout
+    instance.debug_memory.write(TRACE_BASE, bytes(16))
+    instance.debug_memory.fill(layout.counts_base, 4 * layout.stops, 0)
