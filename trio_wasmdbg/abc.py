@@ -24,6 +24,7 @@ __all__ = [
     "ConditionTarget",
     "DebugTarget",
     "Debuggable",
+    "ExceptionTarget",
     "TargetFrame",
     "TargetInstance",
     "TargetMemory",
@@ -247,6 +248,17 @@ class ConditionTarget(DebugTarget):
 
         :param condition: text in the library's expression language.
         :raises ExpressionError: it does not parse.
+        """
+
+
+class ExceptionTarget(DebugTarget):
+    """A target that can pause where WebAssembly exceptions are thrown (``ExceptionThrown``)."""
+
+    @abstractmethod
+    def stop_on_exceptions(self, which: str) -> BreakpointToken | None:
+        """Pause for ``"all"``, or the ``"uncaught"`` ones; None where no module has exceptions.
+
+        To be called in :meth:`DebugTarget.inspect`; removed by :meth:`DebugTarget.remove_breakpoint`.
         """
 
 

@@ -144,6 +144,15 @@ async def condition(session: Session, words: Sequence[str]) -> str:
     return f"breakpoint {address:#x} {what}" + ("\n" if there else ", once it is set\n")
 
 
+async def exceptions(session: Session, words: Sequence[str]) -> str:
+    """Which WebAssembly exceptions stop the guest."""
+    if len(words) > 1 or any(word not in ("all", "uncaught", "none") for word in words):
+        raise UsageError("wanted: all, uncaught or none")
+    if words:
+        await session.stop_on_exceptions(words[0])
+    return f"wasm exceptions that stop the guest: {session.exceptions}\n"
+
+
 async def help_(session: Session, words: Sequence[str]) -> str:
     """This list."""
     width = max(len(verb.usage) for verb in VERBS.values())
@@ -158,6 +167,9 @@ VERBS: Final[Mapping[str, Verb]] = {
     "set-global": Verb("set-global INDEX TYPE VALUE", "change a global of its instance", set_global),
     "condition": Verb(
         "condition ADDRESS [EXPR]", "pause at this breakpoint only if it holds; evaluated here", condition
+    ),
+    "exceptions": Verb(
+        "exceptions [all|uncaught|none]", "which WebAssembly exceptions stop the guest", exceptions
     ),
     "statistics": Verb("statistics", "counters of the debuggee", statistics),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from ...abc import BreakpointToken, TargetView
+from ...abc import BreakpointToken, ExceptionTarget, TargetView
 from ...engine import events
 from ...errors import DebuggerError, RemoteProtocolError, WrongStateError
 from ...gdbremote import (
@@ -81,6 +82,10 @@ class Session:
         """The client's, and the packet that has set it."""
         self.conditions: dict[int, str] = {}
         """By a breakpoint's address; they outlive the breakpoint, which clients take away to step over it."""
+        self.exceptions = "uncaught"
+        """Which WebAssembly exceptions stop a thread: ``all``, ``uncaught`` or ``none``."""
+        self._throws: dict[int, BreakpointToken] = {}
+        """By thread, what stops it there."""
         self.owners: dict[BreakpointToken, Thread] = {}
         self.selected = 1
         """The thread that was last asked about: commands that name none mean it."""
@@ -102,6 +107,7 @@ class Session:
         """Until the client has left, or the guest has ended and the client knows."""
         self._handlers = handlers
         try:
+            await self.stop_on_exceptions(self.exceptions)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read)
                 try:
@@ -212,6 +218,26 @@ class Session:
         for at in range(0, len(data), _OUTPUT):
             await self._send(output(data[at : at + _OUTPUT]))
 
+    async def stop_on_exceptions(self, which: str) -> None:
+        """Choose the exceptions that stop a thread: ``all``, ``uncaught`` or ``none``."""
+        if which != self.exceptions:
+            for token in self._throws.values():
+                self.remove_breakpoint(token)
+            self._throws.clear()
+        self.exceptions = which
+        for thread in self.process.live:
+            target = thread.target
+            if which == "none" or thread.tid in self._throws or not isinstance(target, ExceptionTarget):
+                continue
+            try:
+                stop = functools.partial(_stop_on_exceptions, target, which)
+                token = await target.inspect(stop)
+            except (WrongStateError, trio.ClosedResourceError):
+                continue  # it computes: the next stop is soon enough
+            if token is not None:
+                self._throws[thread.tid] = token
+                self.owners[token] = thread
+
     # ── running ────────────────────────────────────────────────────────────────────────────────
 
     async def _resume(self, command: commands.Resume) -> None:
@@ -227,7 +253,10 @@ class Session:
             raise _Gone(Leaving.LOST)
         self._interrupted = False
         self._stacks.clear()
-        process.space.changed = False
+        if process.space.changed:
+            # There are new modules, which may be the first ones with exceptions.
+            process.space.changed = False
+            await self.stop_on_exceptions(self.exceptions)
         with trio.CancelScope() as self._running:
             # A condition is the target's to evaluate, and was when it came here.
             unconditional = {
@@ -356,3 +385,7 @@ class Session:
     def _remove_breakpoints(self) -> None:
         for token in list(self.owners):
             self.remove_breakpoint(token)
+
+
+def _stop_on_exceptions(target: ExceptionTarget, which: str, view: TargetView) -> BreakpointToken | None:
+    return target.stop_on_exceptions(which)

@@ -78,7 +78,9 @@ def reason_of(
     if isinstance(event, events.Trap):
         return Reason(_trap_signal(event.code), "exception", _trap_text(event.message))
     if isinstance(event, events.ExceptionThrown):
-        return Reason(SIGABRT, "exception", f"wasm exception {event.tag or ''}: {event.payload}")
+        what = "thrown again" if event.tag is None else f"of tag {event.tag}, payload {event.payload}"
+        fate = {True: "caught", False: "uncaught", None: "maybe uncaught"}[event.caught]
+        return Reason(SIGABRT, "exception", f"{fate} wasm exception {what}")
     if isinstance(event, events.HostcallError):
         what = f"host function {event.host_function} " if event.host_function else "a host function "
         return Reason(SIGABRT, "exception", f"{what}raised {type(event.error).__name__}: {event.error}")
