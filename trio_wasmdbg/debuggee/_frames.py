@@ -220,8 +220,7 @@ class Frame(metaclass=NoPublicConstructor):
 
         :raises NotFoundError: the operand stack has no such place.
         :raises TypeError, ValueError: *value* is not of the operand's type.
-        :raises UsageError: the guest has been unwound, or a fast caller has this value in a
-            register (operands of callers can't be changed).
+        :raises UsageError: the guest has been unwound by a trap already.
         """
         self._check()
         self._require_resumable()

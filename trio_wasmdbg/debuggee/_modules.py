@@ -258,8 +258,10 @@ async def load_module(
 ) -> GuestModule:
     """Read, validate, rewrite and compile a module; all off the trio thread; a checkpoint.
 
+    :param engine: the one that its instances are going to run in.
     :param source: wasm bytes, wat text (``str`` or bytes that begin with ``(`` or ``;;``), or a
         path to a file with either (``Path``, or any other ``str``).
+    :param name: what to call it; default: its name section's name, else the file's.
     :raises wasmtime.WasmtimeError: the engine refuses the module.
     :raises ModuleError: it is valid, but uses something that can't be made debuggable; the
         message has feature, offset and function.

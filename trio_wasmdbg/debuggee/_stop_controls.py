@@ -76,9 +76,10 @@ class StopControls:
 
         When:
 
-        :param condition: text in the expression language, or a function of the :class:`Frame`.
-            Runs in the debug callback: a false one costs no pause.  One that can't be evaluated
-            pauses, and the breakpoint's ``error`` says why.
+        :param condition: text in the expression language, which the guest evaluates itself, or a
+            function of the :class:`Frame`, which runs in the debug callback: where it is false, the one
+            costs no call of the host, the other no pause.  One that can't be evaluated pauses, and the
+            breakpoint's ``error`` says why.
         :param hits: ``"== 3"``, ``">= 3"``, ``"% 3"`` (every third) or ``3``, counted where the
             condition holds.
         :param enabled: see :attr:`Breakpoint.enabled`.
@@ -159,8 +160,10 @@ class StopControls:
         """Pause after an instruction that touches *size* bytes of a memory, from *address*.
 
         :param access: ``"write"``, ``"read"``, ``"access"`` (either) or ``"change"`` (the bytes differ).
-        :param condition, hits, once: as for :meth:`add_breakpoint`; a condition is evaluated in the
-            frame that has touched it, after the instruction.
+        :param condition: as for :meth:`add_breakpoint`; evaluated in the frame that has touched the
+            memory, after the instruction.
+        :param hits: as for :meth:`add_breakpoint`.
+        :param once: remove it when it has paused the guest.
 
         Bulk instructions and vector accesses count, and every instance that has the memory.  While one
         is set, functions run in their slow twins, from the next check site on.
