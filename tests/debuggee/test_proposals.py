@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import wasmtime
 
 from tests.debuggee._support import debug, run_to
@@ -133,9 +134,10 @@ async def test_a_step_over_a_call_that_throws_ends_where_it_is_caught() -> None:
         assert names[-2:] == ["call", "local.set"]
 
 
-async def test_a_step_out_of_a_function_that_throws_ends_where_its_caller_catches() -> None:
+@pytest.mark.parametrize("function", [0, 1])
+async def test_a_step_out_of_a_function_that_throws_ends_where_it_is_caught(function: int) -> None:
     async with debug(EXCEPTIONS, "main", 1) as debuggee:
-        debuggee.add_breakpoint(function=1)
+        debuggee.add_breakpoint(function=function)
         await run_to(debuggee, events.Breakpoint)
         event = await debuggee.step_out()
         assert not isinstance(event, events.Finished)

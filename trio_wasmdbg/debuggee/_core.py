@@ -40,6 +40,9 @@ __all__ = ["Core"]
 
 logger = logging.getLogger("trio_wasmdbg.debuggee")
 
+MAX_CATCHERS = 1_000
+"""Frames that a step looks at for handlers of an exception that it may run into."""
+
 
 class Core:
     """Everything about one debuggee except the handle."""
@@ -257,6 +260,7 @@ class Core:
                 caller.place() if caller is not None else None,
                 count=command.count,
                 target=target,
+                outer=[each.place() for each in self._catchers()],
             )
         self.arming.decider.plan = plan
         self.edits.retry = command.retry
@@ -318,6 +322,12 @@ class Core:
         if self._shown is None:
             return []
         return activations_of(self, self._shown, self.calls.records)
+
+    def _catchers(self) -> Iterator[Frame]:
+        """Frames beyond the caller's to which an exception may lead; none where there are no tags."""
+        if any(instance.module.original.tags for instance in self.state.instances):
+            return itertools.islice(self.first_frames(MAX_CATCHERS), 2, None)
+        return iter(())
 
     def _caller_of(self, frame: Frame) -> Frame | None:
         parent = frame.parent

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from attrs import define, frozen
@@ -145,7 +145,13 @@ RULES: Final[Mapping[StepKind, StepRule]] = {
 
 
 def make_plan(
-    kind: StepKind, frame: FramePlace | None, caller: FramePlace | None, *, count: int = 1, target: int = 0
+    kind: StepKind,
+    frame: FramePlace | None,
+    caller: FramePlace | None,
+    *,
+    count: int = 1,
+    target: int = 0,
+    outer: Iterable[FramePlace] = (),
 ) -> StepPlan | None:
     """The plan for a step of *kind* from the pause in *frame*, or None for "just run".
 
@@ -154,9 +160,14 @@ def make_plan(
 
     :param count: for INSTRUCTION and OVER: how many.
     :param target: for UNTIL: the resume point.
+    :param outer: the frames beyond the caller, as far as they may catch an exception.
     """
     if frame is None:
         if kind in (StepKind.INSTRUCTION, StepKind.OVER):
             return StepPlan(StepKind.INSTRUCTION, 0, Places(everything=True), count)
         return None
-    return StepPlan(kind, frame.fp, RULES[kind].places(frame, caller, target), count)
+    places = RULES[kind].places(frame, caller, target)
+    if not places.everything:
+        caught = tuple((each.instance, each.function, k) for each in outer for k in each.landings)
+        places = Places(points=places.points + caught)
+    return StepPlan(kind, frame.fp, places, count)
