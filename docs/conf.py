@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+import attrs
+from docutils import nodes
+from docutils.parsers.rst import Directive
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trio_wasmdbg._version import __version__
+from trio_wasmdbg.debuggee._util import NoPublicConstructor
 
 project = "trio_wasmdbg"
 author = "the trio_wasmdbg developers"
@@ -16,6 +23,10 @@ release = __version__
 version = release.split(".dev")[0]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
+# The picture of the states is drawn by Graphviz; without it, its text is shown.
+if shutil.which("dot"):
+    extensions.append("sphinx.ext.graphviz")
+graphviz_output_format = "svg"
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "newsfragments", "decisions/template.md"]
 
@@ -27,7 +38,33 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints_description_target = "documented"
 
 html_theme = "furo"
 html_title = "trio_wasmdbg"
+
+
+class Listing(Directive):
+    """The content as it is."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        text = "\n".join(self.content)
+        return [nodes.literal_block(text, text, language="text")]
+
+
+def without_constructor(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Records, and objects that only the library makes, are not called by anybody."""
+    if what == "class" and (isinstance(obj, NoPublicConstructor) or attrs.has(obj)):
+        return "", None
+    return signature, returns
+
+
+def setup(app: Any) -> None:
+    """Sphinx calls this."""
+    app.connect("autodoc-process-signature", without_constructor)
+    if "sphinx.ext.graphviz" not in extensions:
+        app.add_directive("graphviz", Listing)

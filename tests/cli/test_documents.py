@@ -20,6 +20,7 @@ HOWTO = (
     "traps-and-exceptions",
     "edits",
     "call-traces",
+    "recordings",
     "several-guests",
     "own-nursery",
     "embedding",
@@ -82,7 +83,7 @@ def test_every_program_has_its_output() -> None:
 
 
 def test_every_page_that_shows_how_is_tested() -> None:
-    # The others' examples are commands of other programs; LLDB's session has a test of its own.
+    # The others' examples are commands of other programs, or C.
     pages = {page.stem for page in (ROOT / "docs/howto").glob("*.md")}
     assert pages - set(HOWTO) == {"index", "compile-a-guest", "lldb"}
 
