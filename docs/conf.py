@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import shutil
 import sys
 from pathlib import Path
@@ -57,8 +58,9 @@ class Listing(Directive):
 def without_constructor(
     app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
-    """Records, and objects that only the library makes, are not called by anybody."""
-    if what == "class" and (isinstance(obj, NoPublicConstructor) or attrs.has(obj)):
+    """Nobody calls records, enumerations, and classes of which only the library makes objects."""
+    private = isinstance(obj, NoPublicConstructor | enum.EnumType)
+    if what == "class" and (private or attrs.has(obj)):
         return "", None
     return signature, returns
 
