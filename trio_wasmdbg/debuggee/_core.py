@@ -74,7 +74,8 @@ class Core:
         """The debuggee is being cancelled, or its body has ended: nothing calls in or pauses any more."""
         self.closed = False
         self._finished: events.Finished | None = None
-        self._fatal: BaseException | None = None
+        self.fatal: BaseException | None = None
+        """What has ended the task that is not the body's outcome: KeyboardInterrupt and the like."""
         self.collected = trio.Event()
         """Somebody has received Finished."""
         self.ended = trio.Event()
@@ -115,13 +116,13 @@ class Core:
             if isinstance(error, Exception):
                 finished = events.Finished(error=error)
             else:
-                self._fatal = error
+                self.fatal = error
             if cancelled is not None:
                 self._finished = finished
                 raise cancelled from None
         except BaseException as exc:
             # Not the program's outcome but the process's: no event, the task just ends with it.
-            self._fatal = exc
+            self.fatal = exc
         finally:
             # Calls that other tasks have left under way can't outlive the body.
             self.ending = True
@@ -146,8 +147,8 @@ class Core:
 
     def uncollected_error(self) -> BaseException | None:
         """What the body has raised, where no event has told anybody so far."""
-        if self._fatal is not None:
-            return self._fatal
+        if self.fatal is not None:
+            return self.fatal
         if self._finished is None or self.collected.is_set():
             return None
         error = self._finished.error

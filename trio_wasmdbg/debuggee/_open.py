@@ -84,7 +84,14 @@ async def open_debuggee(
     raised: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(core.main, body, Guest._create(core))
+
+            async def run() -> None:
+                await core.main(body, Guest._create(core))
+                if core.fatal is not None:
+                    # KeyboardInterrupt, SystemExit: the block can't go on as if nothing had happened.
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(run)
             try:
                 yield debuggee
             except GeneratorExit:
