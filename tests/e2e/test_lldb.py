@@ -100,6 +100,16 @@ async def test_stepping_over_a_call() -> None:
     in_order(text, "breakpoint 1.1", "stop reason = step over", "(double) 8.1")
 
 
+async def test_next_stays_out_of_calls_with_the_manuals_script() -> None:
+    closed = line("basket.c", "closed")
+    text = await debug(
+        "basket", "shop", f"command script import {GUESTS.parents[2] / 'docs' / 'howto' / 'wasm_next.py'}",
+        f"b basket.c:{SHOP}", "c", "wnext", "wnext", "wnext", "process status",
+    )  # fmt: skip
+
+    in_order(text, f"shop at basket.c:{closed}", f"shop at basket.c:{END}", "exited with status = 0")
+
+
 async def test_instruction_steps() -> None:
     text = await debug("basket", "shop", "b line_price", "c", "si", "si", "ni", "register read pc")
 
