@@ -60,3 +60,13 @@ def test_the_picture_of_the_states_is_that_of_the_table() -> None:
     page = (REFERENCE / "states.md").read_text("utf-8")
 
     assert f"```{{graphviz}}\n{diagram()}\n```" in page
+
+
+def test_what_is_supported_names_tests_that_are_there() -> None:
+    root = REFERENCE.parents[1]
+    text = (root / "docs/supported.md").read_text("utf-8")
+
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", text))
+
+    assert len(named) >= 20
+    assert {name for name in named if not (root / name).is_file()} == set()
