@@ -145,7 +145,8 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
     async def step_out(self) -> events.Event:
         """Go on until the function has returned to its caller; else as :meth:`run`.
 
-        The event's ``returned`` are the values that it has returned.
+        The event's ``returned`` are the values that it has returned.  Out of the outermost function, it
+        goes on to the next event.
         """
         return await self._resume(Continue(StepKind.OUT))
 
@@ -163,7 +164,8 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
     async def run_to_return(self) -> events.Event:
         """Go on to the function's end, before it returns; else as :meth:`run`.
 
-        The event's ``returned`` are the values that it is going to return.
+        The event's ``returned`` are the values that it is going to return.  From the end, and by a tail
+        call, it goes on to the caller; out of the outermost function, to the next event.
         """
         return await self._resume(Continue(StepKind.RETURN))
 

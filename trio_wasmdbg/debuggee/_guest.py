@@ -33,6 +33,7 @@ class Guest(metaclass=NoPublicConstructor):
 
     @property
     def store(self) -> wasmtime.Store:
+        """The user's own store."""
         return self._core.store
 
     @property
