@@ -19,7 +19,7 @@ from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrumen
 from ..symbols import function_label
 from ..wasm import ExternKind, Instruction, Module, decode_module, read_body
 from ._conditions import TwinKey, compile_conditions
-from ._threads import compute
+from ._threads import collections_held_back, compute
 from ._util import NoPublicConstructor
 
 __all__ = ["GuestModule", "SlowTwin", "Source", "load_module", "read_source"]
@@ -209,11 +209,12 @@ class GuestModule(metaclass=NoPublicConstructor):
             return known
 
         def work(tick: Callable[[], None]) -> SlowTwin:
-            compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
-            companion: Companion = slow_twin(
-                self._instrumented, [function], tick=tick, conditions={function: compiled_conditions}
-            )
-            imports = tuple(dict.fromkeys(each.name for each in decode_module(companion.wasm).imports))
+            with collections_held_back():
+                compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
+                companion: Companion = slow_twin(
+                    self._instrumented, [function], tick=tick, conditions={function: compiled_conditions}
+                )
+                imports = tuple(dict.fromkeys(each.name for each in decode_module(companion.wasm).imports))
             compiled = capi.compile(self._engine, companion.wasm)
             return SlowTwin(compiled, companion.entries[function], imports)
 
@@ -276,9 +277,10 @@ async def load_module(
         data, stem = read_source(source)
         # The engine's own validator decides what is valid; the decoder may then rely on it.
         capi.validate(engine, data)
-        original = decode_module(data)
-        tick()
-        instrumented = instrument(original, tick=tick)
+        with collections_held_back():
+            original = decode_module(data)
+            tick()
+            instrumented = instrument(original, tick=tick)
         compiled = capi.compile(engine, instrumented.wasm)
         return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)
 

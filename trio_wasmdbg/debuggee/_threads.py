@@ -9,18 +9,24 @@ the poll has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import outcome
 import trio
 
-__all__ = ["compute", "default_limiter", "poll_in_thread"]
+__all__ = ["collections_held_back", "compute", "default_limiter", "poll_in_thread"]
 
 T = TypeVar("T")
 
 _LIMITER: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("trio_wasmdbg guest threads")
 _GUEST_THREADS = 40
+_BREATH = 20e-6
+"""Seconds that pure work in a thread pauses for at each tick."""
 
 
 def default_limiter() -> trio.CapacityLimiter:
@@ -77,16 +83,49 @@ async def compute(work: Callable[[Callable[[], None]], T]) -> T:
     trio loop stays responsive while Python code computes, and it ends the work soon after the
     caller has been cancelled.  Cancelled: the caller goes on at once, the result is dropped.
     """
-    import time
-
     abandoned = False
 
     def tick() -> None:
         if abandoned:
             raise _Abandoned
-        time.sleep(0)
+        # Long enough that a thread that waits for the interpreter lock really gets it.
+        time.sleep(_BREATH)
 
     try:
         return await trio.to_thread.run_sync(work, tick, abandon_on_cancel=True)
     finally:
         abandoned = True
+
+
+class _Collections:
+    """Automatic garbage collections, held back while pure work runs in some thread.
+
+    Rewriting makes tuples by the hundred thousand, none of them in cycles.  They make the interpreter
+    run full collections, which hold the interpreter lock for tens of milliseconds in a process of some
+    size: the trio loop would stall for that long.  Held back, they die before a collection sees them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._were_on = False
+
+    @contextmanager
+    def held_back(self) -> Iterator[None]:
+        """For the length of a block; what was on before is on again after the last one."""
+        with self._lock:
+            if not self._holders:
+                self._were_on = gc.isenabled()
+                gc.disable()
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders and self._were_on:
+                    gc.enable()
+
+
+_collections = _Collections()
+collections_held_back = _collections.held_back
