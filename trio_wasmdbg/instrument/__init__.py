@@ -55,6 +55,7 @@ from ._layout import (
 )
 from ._plans import FunctionPlan, Instrumented, Site
 from ._rewrite import instrument
+from ._saved import DamagedError, restored, saved
 from ._trace import ASKS, NOTES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
@@ -89,6 +90,7 @@ __all__ = [
     "Condition",
     "ConditionPlaces",
     "Conditions",
+    "DamagedError",
     "FrameLayout",
     "FunctionPlan",
     "Instrumented",
@@ -98,5 +100,7 @@ __all__ = [
     "Site",
     "accesses",
     "instrument",
+    "restored",
+    "saved",
     "slow_twin",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 
 from attrs import define, field, frozen
 
@@ -47,6 +48,13 @@ class CodeMap:
         self._starts.append(start)
         self._ends.append(start + len(twin.body))
         self._ranges.append((twin.new, twin.old))
+
+    def bodies(self) -> Iterator[tuple[int, int, int, array[int], array[int]]]:
+        """Of each body its function, start and end, offsets from its start, and where these come from."""
+        for function, start, end, (new, old) in zip(
+            self._functions, self._starts, self._ends, self._ranges, strict=True
+        ):
+            yield function, start, end, new, old
 
     def function_at(self, offset: InstrumentedOffset) -> int | None:
         """Index of the function whose fast twin covers *offset*; None for stubs, helpers, other bytes."""

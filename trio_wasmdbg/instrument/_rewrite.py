@@ -55,20 +55,34 @@ __all__ = ["instrument"]
 _REF_FUNC = BY_NAME["ref.func"].code
 
 
-def instrument(module: Module, *, tick: Callable[[], None] = no_tick) -> Instrumented:
+def _no_progress(done: int, total: int) -> None:
+    """The default *progress*."""
+
+
+def instrument(
+    module: Module,
+    *,
+    tick: Callable[[], None] = no_tick,
+    progress: Callable[[int, int], None] = _no_progress,
+) -> Instrumented:
     """Make *module* debuggable: give every function its fast twin.
 
     :param tick: called about every 2,000 instructions, so that a worker thread may let others run.
+    :param progress: called before each function and at the end: how many bytes of bodies are done, and of
+        how many.
     :raises MalformedModuleError: a body can't be decoded (for a module that the engine accepts: a bug).
     :raises UnsupportedFeatureError: something in the module can't be made debuggable.
     """
-    return _Rewriter(module, tick).run()
+    return _Rewriter(module, tick, progress).run()
 
 
 class _Rewriter:
-    def __init__(self, module: Module, tick: Callable[[], None]) -> None:
+    def __init__(
+        self, module: Module, tick: Callable[[], None], progress: Callable[[int, int], None]
+    ) -> None:
         self._module = module
         self._tick = tick
+        self._progress = progress
         self._additions = Additions(module)
         self._result = Instrumented(module, Reserved.of(module), self._additions)
         self._escapable = _entered_from_outside(module)
@@ -88,9 +102,13 @@ class _Rewriter:
         counts: list[int] = []
         first_sites: list[int] = []
         twins: list[FastTwin] = []
-        sites = since = 0
+        sites = since = done = 0
         shared = has_shared_memory(module)
+        total = sum(f.body.end - f.body.start for f in defined if f.body is not None)
         for function in defined:
+            self._progress(done, total)
+            place = function.body
+            done += place.end - place.start if place is not None else 0
             first_sites.append(sites)
             try:
                 typed = type_body(module, function)
@@ -112,6 +130,7 @@ class _Rewriter:
             if since >= 2000:
                 since = 0
                 self._tick()
+        self._progress(total, total)
         # A tail call from a function that has put the outer instance back must lead to one that sets it
         # again; so must a call from an opaque function, which never sets it.  Which functions these are is
         # known only now; their sites stay the same.
