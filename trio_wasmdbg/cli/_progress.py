@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, TextIO
 
 import trio
 
+from trio_wasmdbg import Progress
 from trio_wasmdbg.cli._values import clean
 
 __all__ = ["file_size", "status"]
@@ -19,25 +20,57 @@ EVERY: Final = 0.2
 """Seconds from one look of the line to the next."""
 
 
+WIDTH: Final = 20
+"""Characters of the bar."""
+
+SHARES: Final = {"read": (0.0, 0.0), "validate": (0.0, 0.05), "rewrite": (0.05, 0.75), "compile": (0.75, 1.0)}
+"""From where to where each stage moves the bar; about what they take of the time."""
+
+
+class Line:
+    """What the line says.
+
+    :ivar text: what is being done.
+    :ivar bar: how far it has come; empty as long as nobody has said.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.bar = ""
+
+    def update(self, progress: Progress) -> None:
+        """Move the bar; the ``progress=`` of :func:`trio_wasmdbg.load_module`."""
+        begin, end = SHARES[progress.stage]
+        done = begin + (end - begin) * (progress.done / progress.total if progress.total else 0.0)
+        full = int(done * WIDTH)
+        self.bar = f" [{'#' * full}{'-' * (WIDTH - full)}] {done:4.0%} {progress.stage}"
+
+
 @asynccontextmanager
-async def status(text: str, stream: TextIO, environ: Mapping[str, str]) -> AsyncIterator[None]:
-    """While the block runs, and it takes its time: *text* and the seconds, on a line that goes away."""
+async def status(
+    text: str, stream: TextIO, environ: Mapping[str, str]
+) -> AsyncIterator[Callable[[Progress], None]]:
+    """While the block runs, and it takes its time: *text* and the seconds, on a line that goes away.
+
+    The block gets a function that adds a bar to it.
+    """
+    line = Line(clean(text))
     if not stream.isatty() or environ.get("TERM", "") == "dumb":
-        yield
+        yield line.update
         return
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_tell, clean(text), stream)
-        yield
+        nursery.start_soon(_tell, line, stream)
+        yield line.update
         nursery.cancel_scope.cancel()
 
 
-async def _tell(text: str, stream: TextIO) -> None:
+async def _tell(line: Line, stream: TextIO) -> None:
     began = trio.current_time()
     await trio.sleep(PATIENCE)
     try:
         while True:
             # To the line's beginning, the text, and whatever was there before is wiped out.
-            stream.write(f"\r{text} … {trio.current_time() - began:.0f} s\x1b[K")
+            stream.write(f"\r{line.text} …{line.bar} {trio.current_time() - began:.0f} s\x1b[K")
             stream.flush()
             await trio.sleep(EVERY)
     finally:

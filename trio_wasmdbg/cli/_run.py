@@ -72,8 +72,8 @@ async def _load_and_run(
     path = trio.Path(options.file)
     try:
         size = file_size((await path.stat()).st_size)
-        async with status(f"loading {path.name} ({size})", sys.stderr, os.environ):
-            module = await load_module(make_engine(), Path(path))
+        async with status(f"loading {path.name} ({size})", sys.stderr, os.environ) as tell:
+            module = await load_module(make_engine(), Path(path), progress=tell)
     except OSError as error:
         return complain(error.strerror or str(error), FAILED)
     except (wasmtime.WasmtimeError, DebuggerError) as error:

@@ -6,6 +6,7 @@ It may import everything but `servers` and `cli`.
 Start reading at ``_debuggee`` (the handle), then ``_core`` (the theory of operation).
 """
 
+from ._cache import USER_CACHE, ModuleCache
 from ._convenience import debug_wasm, make_engine
 from ._debuggee import Debuggee, Statistics
 from ._frames import UNAVAILABLE, Frame, Unavailable, Variable
@@ -13,6 +14,7 @@ from ._guest import Guest, Imports
 from ._instances import GuestInstance
 from ._modules import GuestModule, Source, load_module
 from ._open import Body, open_debuggee, run_debuggee
+from ._progress import Progress
 from ._recording import Coverage, Executed
 from ._stack import Activation
 from ._tracing import Called, CallTrace, Returned
@@ -21,6 +23,7 @@ from ._view import StoreView
 
 __all__ = [
     "UNAVAILABLE",
+    "USER_CACHE",
     "Activation",
     "Body",
     "CallTrace",
@@ -34,6 +37,8 @@ __all__ = [
     "GuestModule",
     "GuestTrap",
     "Imports",
+    "ModuleCache",
+    "Progress",
     "Returned",
     "Source",
     "Statistics",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +19,9 @@ from ..errors import NotFoundError
 from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrument, slow_twin
 from ..symbols import function_label
 from ..wasm import ExternKind, Instruction, Module, decode_module, read_body
+from ._cache import USER_CACHE, ModuleCache
 from ._conditions import TwinKey, compile_conditions
+from ._progress import Progress, Stage, Teller
 from ._threads import collections_held_back, compute
 from ._util import NoPublicConstructor
 
@@ -69,7 +72,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._by_name: dict[str, list[int]] | None = None
 
     def __repr__(self) -> str:
-        return f"<GuestModule {self._name or 'unnamed'}, {len(self._bodies)} functions>"
+        return f"<GuestModule {self._name or 'unnamed'}, functions: {len(self._bodies)}>"
 
     @property
     def engine(self) -> wasmtime.Engine:
@@ -179,10 +182,15 @@ class GuestModule(metaclass=NoPublicConstructor):
         """Where Wasmtime's innermost frame is in the original; None if it is no code of this module."""
         if not frames or frames[0].module_offset is None:
             return None
-        if frames[0].module_name == self._instrumented.names.companion:
+        if frames[0].module_name == self.companion_name:
             return None
         place = self._instrumented.code_map.to_original(InstrumentedOffset(frames[0].module_offset))
         return place if place is not None and place.function == frames[0].func_index else None
+
+    @property
+    def companion_name(self) -> str:
+        """What the engine's backtraces call the modules of this one's slow twins."""
+        return self._instrumented.names.companion
 
     async def prepare(self, function: int) -> None:
         """Make sure that a frame of this function can be shown without much work; a checkpoint.
@@ -255,7 +263,12 @@ def _looks_like_text(source: str) -> bool:
 
 
 async def load_module(
-    engine: wasmtime.Engine, source: Source, *, name: str | None = None
+    engine: wasmtime.Engine,
+    source: Source,
+    *,
+    name: str | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    cache: ModuleCache | None = USER_CACHE,
 ) -> GuestModule:
     """Read, validate, rewrite and compile a module; all off the trio thread; a checkpoint.
 
@@ -263,6 +276,10 @@ async def load_module(
     :param source: wasm bytes, wat text (``str`` or bytes that begin with ``(`` or ``;;``), or a
         path to a file with either (``Path``, or any other ``str``).
     :param name: what to call it; default: its name section's name, else the file's.
+    :param progress: called in the trio thread now and then, with how far loading has come; never after this
+        function has returned.  What it raises is raised here.
+    :param cache: where rewritten modules are kept, so that the next time is faster; default: a folder in the
+        user's cache folder.  None: nowhere.
     :raises wasmtime.WasmtimeError: the engine refuses the module.
     :raises ModuleError: it is valid, but uses something that can't be made debuggable; the
         message has feature, offset and function.
@@ -272,18 +289,78 @@ async def load_module(
     runs to its end, its result is dropped).
     """
 
+    teller = None if progress is None else Teller(progress, trio.lowlevel.current_trio_token())
+    report = _report_nothing if teller is None else teller.report
+
     def work(tick: Callable[[], None]) -> GuestModule:
+        report("read", 0, 0)
         capi.probe_engine(engine)
         data, stem = read_source(source)
+        size = len(data)
+        report("read", size, size)
+        report("validate", 0, size)
         # The engine's own validator decides what is valid; the decoder may then rely on it.
         capi.validate(engine, data)
+        report("validate", size, size)
         with collections_held_back():
             original = decode_module(data)
             tick()
-            instrumented = instrument(original, tick=tick)
-        compiled = capi.compile(engine, instrumented.wasm)
+        instrumented, compiled = _rewrite_and_compile(engine, original, cache, tick, report)
         return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)
 
-    return await compute(work)
+    if teller is None:
+        return await compute(work)
+    module = None
+    try:
+        with teller.scope:
+            module = await compute(work)
+            teller.deliver()
+    finally:
+        teller.close()
+        if teller.error is not None:
+            raise teller.error
+    assert module is not None
+    return module
 
 
+_Report = Callable[[Stage, int, int], None]
+
+
+def _report_nothing(stage: Stage, done: int, total: int) -> None:
+    pass
+
+
+def _rewrite_and_compile(
+    engine: wasmtime.Engine,
+    original: Module,
+    cache: ModuleCache | None,
+    tick: Callable[[], None],
+    report: _Report,
+) -> tuple[Instrumented, wasmtime.Module]:
+    size = len(original.data)
+    code = sum(f.body.end - f.body.start for f in original.functions if f.body is not None)
+    report("rewrite", 0, code)
+    kept = None
+    if cache is not None:
+        with collections_held_back():
+            kept = cache.load(original, tick)
+    if kept is not None:
+        report("rewrite", code, code)
+        report("compile", 0, size)
+        try:
+            compiled = capi.compile(engine, kept.wasm)
+        except wasmtime.WasmtimeError:
+            # Not for this reason alone: an engine may refuse it fresh from the rewriter as well.
+            assert cache is not None
+            cache.discard(original)
+        else:
+            report("compile", size, size)
+            return kept, compiled
+    with collections_held_back():
+        instrumented = instrument(original, tick=tick, progress=partial(report, "rewrite"))
+    report("compile", 0, size)
+    compiled = capi.compile(engine, instrumented.wasm)
+    report("compile", size, size)
+    if cache is not None:
+        cache.save(instrumented)
+    return instrumented, compiled
