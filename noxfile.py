@@ -36,6 +36,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """What it costs: the loop's gaps, latencies, the rewriter; each prints a table."""
+    session.install(".[cli,dev]")
+    for module in ("loop_gaps", "latency", *session.posargs):
+        session.run("python", "-m", f"tests.benchmarks.{module}")
+
+
+@nox.session
 def typing(session: nox.Session) -> None:
     """The mypy check, strict, of the package, the tests and this file."""
     session.install(".[cli,dev]")

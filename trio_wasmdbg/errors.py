@@ -29,6 +29,7 @@ __all__ = [
     "RemoteProtocolError",
     "StaleHandleError",
     "StoreClosedError",
+    "StoreLimitError",
     "TooManyGuests",
     "UnsupportedFeatureError",
     "UnsupportedInstructionError",
@@ -178,6 +179,13 @@ class EngineConfigError(EnvironmentProblem):
     def __init__(self, message: str, *, missing: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.missing = missing
+
+
+class StoreLimitError(EnvironmentProblem):
+    """The store's limits (10,000 instances, or ``Store.set_limits``) leave no room for the debugger.
+
+    It needs one instance for itself, one for each instrumented instance, and one for each slow twin.
+    """
 
 
 class TooManyGuests(EnvironmentProblem):

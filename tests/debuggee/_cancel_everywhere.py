@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import trio
 from attrs import define
@@ -18,7 +18,7 @@ _MOST = 2_000
 
 
 @define
-class Attempt(Generic[T]):
+class Attempt:
     """One try, to be made once by :meth:`make`."""
 
     number: int
@@ -50,10 +50,10 @@ class Attempt(Generic[T]):
 
 
 class _Canceller(trio.abc.Instrument):
-    def __init__(self, task: Task, scope: trio.CancelScope, attempt: Attempt[T]) -> None:
+    def __init__(self, task: Task, scope: trio.CancelScope, attempt: Attempt) -> None:
         self._task = task
         self._scope = scope
-        self._attempt: Attempt[T] = attempt
+        self._attempt: Attempt = attempt
         self._steps = 0
 
     def after_task_step(self, task: Task) -> None:
@@ -74,11 +74,11 @@ class _Canceller(trio.abc.Instrument):
             self._scope.cancel()
 
 
-async def cancel_everywhere() -> AsyncIterator[Attempt[T]]:
+async def cancel_everywhere() -> AsyncIterator[Attempt]:
     """All attempts, until one asks for a step that the operation does not have any more."""
     for asleep in (True, False):
         for number in range(_MOST):
-            attempt: Attempt[T] = Attempt(number, asleep)
+            attempt: Attempt = Attempt(number, asleep)
             yield attempt
             if not attempt.reached:
                 assert not attempt.cancelled

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: an engine, modules loaded once, and how to open a debuggee in a line."""
+"""What the tests of this folder share: an engine, modules loaded once, a debuggee in a line."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ async def debug(
         guest.single_step = step
         return await guest.call(instance.func(export), *args)
 
-    async with open_debuggee(store or wasmtime.Store(module.engine), body_of(module, use, imports)) as debuggee:
+    body = body_of(module, use, imports)
+    async with open_debuggee(store or wasmtime.Store(module.engine), body) as debuggee:
         yield debuggee
 
 

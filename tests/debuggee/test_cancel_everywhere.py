@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -99,7 +100,7 @@ async def test_resumes(name: str, reach: Callable[[Debuggee], Awaitable[None]], 
         scene = Scene(nested=nested)
         async with open_debuggee(scene.store, scene.body) as debuggee:
             await reach(debuggee)
-            event = await attempt.make(lambda debuggee=debuggee: operation(debuggee))
+            event = await attempt.make(partial(operation, debuggee))
             if attempt.cancelled:
                 assert debuggee.state in (State.INITIAL, State.PAUSED, State.RUNNING)
                 sent = debuggee.state is State.RUNNING
@@ -150,7 +151,7 @@ async def test_with_store(reach: Callable[[Debuggee], Awaitable[None]]) -> None:
 
         async with open_debuggee(scene.store, scene.body) as debuggee:
             await reach(debuggee)
-            result = await attempt.make(lambda debuggee=debuggee: debuggee.with_store(look))
+            result = await attempt.make(partial(debuggee.with_store, look))
             assert len(ran) <= 1
             if attempt.cancelled:
                 assert debuggee.state in (State.INITIAL, State.PAUSED, State.QUERIED)
@@ -178,7 +179,7 @@ async def test_open(nested: bool, breakpoint: bool) -> None:
 
     async for attempt in cancel_everywhere():
         scene = Scene(nested=nested)
-        result = await attempt.make(lambda scene=scene: everything(scene))
+        result = await attempt.make(partial(everything, scene))
         assert no_leaks() == [], str(attempt)
         assert default_limiter().borrowed_tokens == 0
         expected = 48 + (800 if nested else 700)
@@ -202,7 +203,7 @@ async def test_call(export: str, nested: bool, watch: str) -> None:
             guest: Guest,
             instance: GuestInstance,
             scene: Scene = scene,
-            attempt: Attempt[Any] = attempt,
+            attempt: Attempt = attempt,
             results: list[Any] = results,
         ) -> None:
             scene.guest, scene.instance = guest, instance
@@ -244,7 +245,7 @@ async def test_instantiate() -> None:
     async for attempt in cancel_everywhere():
         scene = Scene()
 
-        async def body(guest: Guest, scene: Scene = scene, attempt: Attempt[Any] = attempt) -> Any:
+        async def body(guest: Guest, scene: Scene = scene, attempt: Attempt = attempt) -> Any:
             scene.guest = guest
             module = await load(PROGRAM)
             imports = {"host": {"ask": scene.ask}}

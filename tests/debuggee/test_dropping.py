@@ -123,7 +123,7 @@ async def no_thread_of_ours() -> None:
     names = [thread.name for thread in threading.enumerate()]
     assert "trio_wasmdbg guest" not in names
     # A computation that was abandoned ends when it next gives the interpreter away.
-    while any("trio_wasmdbg" in thread.name for thread in threading.enumerate()):
+    while any("trio_wasmdbg" in each.name for each in threading.enumerate()):  # noqa: ASYNC110 - no event
         await trio.sleep(0.001)
 
 

@@ -82,6 +82,7 @@ async def test_return_early_from_the_innermost_frame() -> None:
         frame = await pause_at(it, "inner")
         frame.return_early(-990)
         event = await it.debuggee.step_out()
+        assert isinstance(event, events.Step)
         assert event.returned == (-990,)
         assert event.frame.function_name == "middle"
         await it.debuggee.finish()

@@ -304,7 +304,8 @@ async def test_what_is_no_error_comes_out_bare(kind: type[BaseException]) -> Non
 
 async def test_exit_code() -> None:
     module = await load(
-        """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32))) (memory (export "memory") 1)
+        """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
              (func (export "_start") (call $exit (i32.const 7))))"""
     )
     store = wasmtime.Store(ENGINE)
@@ -320,7 +321,8 @@ async def test_exit_code() -> None:
 
 
 async def test_arguments_are_checked_before_anything_runs() -> None:
-    for arguments, error in (((), TypeError), (("one", 2), TypeError), ((1 << 40, 2), (ValueError, OverflowError))):
+    too_large = (ValueError, OverflowError)
+    for arguments, error in (((), TypeError), (("one", 2), TypeError), ((1 << 40, 2), too_large)):
         with pytest.raises(error):
             async with debug(TRAPS, "divide", *arguments) as debuggee:
                 await debuggee.finish()

@@ -48,8 +48,9 @@ def plain(case: Call) -> Ending:
         result = func(store, *case.args)
     except wasmtime.Trap as trap:
         result = trap.trap_code
-    memory = exports["memory"]
-    assert isinstance(memory, wasmtime.Memory)
+    exported = exports["memory"]
+    assert isinstance(exported, wasmtime.Memory)
+    memory = exported
     values = {name: exports[name] for name in names_of(exports)}
     return Ending(
         result,

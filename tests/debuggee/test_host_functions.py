@@ -172,7 +172,7 @@ async def test_a_timeout_that_escapes_is_an_error_of_the_host() -> None:
     async def slow(x: int) -> int:
         with trio.fail_after(0.01):
             await trio.sleep_forever()
-        return 8
+        raise AssertionError
 
     async with debug(ASKS, "main", 7, imports=asks(slow)) as debuggee:
         event = await run_to(debuggee, events.HostcallError)
@@ -345,7 +345,8 @@ async def left_behind(export: str, after: Callable[[Guest, GuestInstance], Any] 
         async def nested() -> None:
             guest, instance = guests[0]
             try:
-                order.append(f"nested {await guest.call(instance.func(export), *([3] * (export == 'twice')))}")
+                arguments = [3] * (export == "twice")
+                order.append(f"nested {await guest.call(instance.func(export), *arguments)}")
             except trio.ClosedResourceError:
                 order.append("nested closed")
 
@@ -479,14 +480,16 @@ async def test_own_linker_with_caller() -> None:
         return x + 1
 
     linker = own_linker(ask, caller=True)
-    async with await run_with(linker, wasmtime.Store(ENGINE), found := []) as debuggee:
+    found: list[Any] = []
+    async with await run_with(linker, wasmtime.Store(ENGINE), found) as debuggee:
         debuggee.add_breakpoint(1)
         assert (await debuggee.finish()).result == 9
         assert found[0].read_memory(2, 4) == b"\0hi\0"
     assert threads != [threading.current_thread()]
     # The user's linker is as it was: nothing of ours is defined in it.
     with pytest.raises(wasmtime.WasmtimeError, match="unknown import"):
-        linker.instantiate(wasmtime.Store(ENGINE), wasmtime.Module(ENGINE, '(module (import "host" "x" (func)))'))
+        module = wasmtime.Module(ENGINE, '(module (import "host" "x" (func)))')
+        linker.instantiate(wasmtime.Store(ENGINE), module)
 
 
 async def test_own_linker_exception() -> None:

@@ -21,7 +21,8 @@ from trio_wasmdbg import (
 LEFT = """
 (module $left
   (import "right" "times" (func $times (param i32 i32) (result i32)))
-  (memory (export "memory") 1) (global (export "calls") (mut i32) (i32.const 0)) (table (export "t") 2 funcref)
+  (memory (export "memory") 1) (global (export "calls") (mut i32) (i32.const 0))
+  (table (export "t") 2 funcref)
   (func $inner (export "inner") (param $x i32) (result i32)
     (global.set 0 (i32.add (global.get 0) (i32.const 1)))
     (i32.add (local.get $x) (i32.const 1)))
@@ -102,7 +103,8 @@ async def test_frames_of_several_instances_in_true_order(export: str, step: bool
 
 async def test_two_instances_of_one_module() -> None:
     module = await load(
-        """(module $m (import "x" "next" (func $next (param i32) (result i32))) (global $g (mut i32) (i32.const 7))
+        """(module $m (import "x" "next" (func $next (param i32) (result i32)))
+             (global $g (mut i32) (i32.const 7))
              (func (export "next") (param i32) (result i32) (global.set $g (local.get 0))
                (i32.add (i32.const 1) (call $next (i32.sub (local.get 0) (i32.const 1))))))"""
     )
@@ -273,7 +275,8 @@ async def test_the_users_linker_is_unchanged() -> None:
         async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
             assert (await debuggee.finish()).result == [985, 985]
     # Not the debugger's imports, nor a second definition.
-    instance = linker.instantiate(wasmtime.Store(ENGINE), wasmtime.Module(ENGINE, '(module (func (export "x")))'))
+    plain = wasmtime.Module(ENGINE, '(module (func (export "x")))')
+    instance = linker.instantiate(wasmtime.Store(ENGINE), plain)
     assert instance is not None
     with pytest.raises(wasmtime.WasmtimeError, match="unknown import"):
         linker.instantiate(

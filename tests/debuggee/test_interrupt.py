@@ -42,12 +42,15 @@ LOOPS = {
     "storing": "(loop (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) (br 0))",
     "float": """
       (local $x f64)
-      (loop $l (local.set $x (f64.add (local.get $x) (f64.const 1))) (br_if $l (f64.ge (local.get $x) (f64.const 0))))""",
+      (loop $l
+        (local.set $x (f64.add (local.get $x) (f64.const 1)))
+        (br_if $l (f64.ge (local.get $x) (f64.const 0))))""",
 }
 
 
 def program(loop: str) -> str:
-    return f"""(module (type (func)) (import "host" "busy" (func $busy)) (memory 1) (table funcref (elem $leaf))
+    return f"""(module (type (func)) (import "host" "busy" (func $busy)) (memory 1)
+      (table funcref (elem $leaf))
       (func $leaf)
       (func $fall (param i32) (if (local.get 0) (then (call $fall (i32.sub (local.get 0) (i32.const 1))))))
       (func $work {loop})
@@ -91,7 +94,7 @@ async def test_every_loop_is_interrupted_and_cancelled(loop: str) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(debuggee.run)
                 while debuggee.state is not State.RUNNING:
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
 
 
@@ -118,9 +121,9 @@ async def test_twice_is_once() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.run)
             while debuggee.state is not State.RUNNING:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             for _ in range(200):
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         assert debuggee.statistics().events == {"Interrupted": 1}
 
@@ -191,7 +194,7 @@ async def test_breakpoints_are_added_and_removed_while_it_runs() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(debuggee.run)
                 while debuggee.state is not State.RUNNING:
-                    await trio.sleep(0)
+                    await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
         debuggee.interrupt()
         await run_to(debuggee, events.Interrupted)
@@ -207,7 +210,7 @@ async def test_a_breakpoint_at_the_place_of_an_interrupt_is_not_lost() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.run)
             while debuggee.state is not State.RUNNING:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         debuggee.add_breakpoint(offset=event.location.module_offset)
         hit = await run_to(debuggee, events.Breakpoint)
@@ -282,7 +285,7 @@ async def test_a_loop_is_helped_out() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.run)
             while debuggee.statistics().polls_in_threads < 2:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
         debuggee.interrupt()
         event = await run_to(debuggee, events.Interrupted)

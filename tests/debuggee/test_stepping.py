@@ -85,6 +85,7 @@ async def test_over_and_out_in_recursion_stay_in_their_activation() -> None:
         event = await first_stop(it, "fib")
         assert event.frame.local("n") == 5
         event = await it.debuggee.step_out()
+        assert isinstance(event, events.Step)
         assert event.frame.local("n") == 7
         assert event.returned == (5,)
         assert event.frame.operand_stack == (8, 5)

@@ -50,7 +50,9 @@ class FakeModule:
         return function if self.is_defined(function) and offset % 100 < 6 else None
 
 
-def verdict_at(decider: Decider, module: FakeModule, k: int, *, kind: int = Kind.STOP, fp: int = 64) -> Reason | None:
+def verdict_at(
+    decider: Decider, module: FakeModule, k: int, *, kind: int = Kind.STOP, fp: int = 64
+) -> Reason | None:
     verdict = decider.decide(kind, module, 1, fp, 1, k)
     return None if verdict is None else verdict.reason
 

@@ -12,7 +12,7 @@ import wasmtime
 
 from .. import capi
 from ..engine import Range, decode_value, encode_value
-from ..errors import InternalError, NotFoundError, WrongStateError
+from ..errors import InternalError, NotFoundError, StoreLimitError, WrongStateError
 from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES, Layout
 from ..wasm import ValType
 from ._armed import ArmedBytes
@@ -285,6 +285,12 @@ class GuestInstance(metaclass=NoPublicConstructor):
             result = future.outcome()
         finally:
             future.delete()
+        if isinstance(result, capi.Failed):
+            # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
+            raise StoreLimitError(
+                f"the store has no room for the slow twin of {self._module.function_name(function)}: "
+                f"{result.message}"
+            )
         if not isinstance(result, capi.Returned):
             raise InternalError(f"a slow twin could not be instantiated: {result}")
         func: wasmtime.Func = result.values[0].export(twin.export)

@@ -72,7 +72,8 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._by_name: dict[str, list[int]] | None = None
 
     def __repr__(self) -> str:
-        return f"<GuestModule {self._name or 'unnamed'}, functions: {len(self._bodies)}>"
+        count = len(self._bodies)
+        return f"<GuestModule {self._name or 'unnamed'}, {count} function{'s' if count != 1 else ''}>"
 
     @property
     def engine(self) -> wasmtime.Engine:

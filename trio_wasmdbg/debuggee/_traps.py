@@ -12,7 +12,7 @@ from .. import capi
 from ..addresses import ModuleOffset
 from ..engine import RawFrame, StepKind
 from ..errors import ReentryError
-from ..instrument import COMPANION_NAME, accesses
+from ..instrument import accesses
 from ._accesses import memory_accesses
 from ._frames import Frame
 from ._stores import StoreState
@@ -127,7 +127,7 @@ def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tupl
     if innermost is None or result.code == "STACK_OVERFLOW":
         # A function without room on the machine's stack has executed nothing: its caller is on top.
         return at_call, False
-    if innermost.module_name == COMPANION_NAME:
+    if any(innermost.module_name == instance.module.companion_name for instance in state.instances):
         return {"at_call": False}, False
     sp, current = state.sp.get(), state.current.get()
     instances = state.instances if not 1 <= current <= len(state.instances) else [state.instance(current)]

@@ -34,7 +34,7 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 """
 
 from ._code_map import CodeMap, Place
-from ._companion import COMPANION_NAME, Companion, slow_twin
+from ._companion import Companion, slow_twin
 from ._frames import HEADER_SIZE, INSTANCE_OFFSET, MATERIALISED, RESUME_OFFSET, SLOW, FrameLayout
 from ._layout import (
     HOOK_SLOT,
@@ -65,7 +65,6 @@ __all__ = [
     "TRACE_BASE",
     "TRACE_ENTRIES",
     "TRACE_LENGTH",
-    "COMPANION_NAME",
     "HEADER_SIZE",
     "HOOK_SLOT",
     "INSTANCE_OFFSET",

@@ -37,11 +37,7 @@ from ._slow_twin import SlowTwinBuilder
 from ._trace import note_function, stop_function
 from ._watch import Conditions, outside_function, watch_function
 
-__all__ = ["COMPANION_NAME", "Companion", "slow_twin"]
-
-
-COMPANION_NAME = "trio_wasmdbg slow twins"
-"""Module name of every companion: tells their frames in the engine's backtraces."""
+__all__ = ["Companion", "slow_twin"]
 
 
 @frozen
@@ -140,7 +136,6 @@ def slow_twin(
         )
         parts.append(section(SectionId.ELEMENT, vector([segment])))
     parts.append(section(SectionId.CODE, vector(map(body, bodies))))
-    parts.append(section(SectionId.CUSTOM, name("name") + section(0, name(COMPANION_NAME))))
     # Name section: subsection 0 is the module's name.
     called = name(instrumented.names.companion)
     parts.append(section(SectionId.CUSTOM, name("name") + b"\0" + uleb(len(called)) + called))
