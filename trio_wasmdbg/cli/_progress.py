@@ -42,7 +42,7 @@ class Line:
         """Move the bar; the ``progress=`` of :func:`trio_wasmdbg.load_module`."""
         begin, end = SHARES[progress.stage]
         done = begin + (end - begin) * (progress.done / progress.total if progress.total else 0.0)
-        full = int(done * WIDTH)
+        full = round(done * WIDTH)
         self.bar = f" [{'#' * full}{'-' * (WIDTH - full)}] {done:4.0%} {progress.stage}"
 
 
