@@ -36,6 +36,15 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def stress(session: nox.Session) -> None:
+    """Cancellations at every checkpoint and drops at every moment, over and over: ``-- 50`` rounds."""
+    session.install(".[cli,dev]")
+    attacks = [f"tests/debuggee/test_{name}.py" for name in ("cancel_everywhere", "dropping", "interrupt")]
+    for _ in range(int(session.posargs[0]) if session.posargs else 10):
+        session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *attacks)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """What it costs: the loop's gaps, latencies, the rewriter; each prints a table."""
     session.install(".[cli,dev]")

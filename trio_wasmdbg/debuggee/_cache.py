@@ -58,6 +58,10 @@ def _path(folder: Path | str | None) -> Path | None:
     return None if folder is None else Path(folder)
 
 
+def _no_tick() -> None:
+    pass
+
+
 @frozen
 class ModuleCache:
     """A folder of rewritten modules, which makes loading a module again faster.
@@ -77,7 +81,7 @@ class ModuleCache:
     max_size: int = field(default=512 << 20, validator=validators.ge(0), kw_only=True)
     min_module: int = field(default=64 << 10, validator=validators.ge(0), kw_only=True)
 
-    def load(self, module: Module, tick: Callable[[], None]) -> Instrumented | None:
+    def load(self, module: Module, tick: Callable[[], None] = _no_tick) -> Instrumented | None:
         """What was kept of *module*; None if nothing usable was.  Blocks while reading."""
         if len(module.data) < self.min_module:
             return None
@@ -99,12 +103,12 @@ class ModuleCache:
                 os.utime(_name(key), dir_fd=folder, follow_symlinks=False)
             return found
 
-    def save(self, instrumented: Instrumented) -> None:
+    def save(self, instrumented: Instrumented, tick: Callable[[], None] = _no_tick) -> None:
         """Keep this; remove what does not fit any more.  Blocks while writing."""
         if len(instrumented.original.data) < self.min_module:
             return
         key = _key(instrumented.original)
-        pieces = saved(instrumented, key)
+        pieces = saved(instrumented, key, tick)
         if sum(map(len, pieces)) > self.max_size:
             return
         with self._folder(make=True) as folder:

@@ -124,12 +124,16 @@ class Core:
             # Not the program's outcome but the process's: no event, the task just ends with it.
             self.fatal = exc
         finally:
+            dropped = self.ending
             # Calls that other tasks have left under way can't outlive the body.
             self.ending = True
             await self.calls.end_all()
         if finished is None:
             return
         self._finished = finished
+        if dropped and finished.error is not None and _without_ended_calls(finished.error) is None:
+            # It ended because its call was ended with the debuggee: a cancellation, and no event.
+            return
         self.count("Finished")
         try:
             self._responses_in.send_nowait(Completed(finished))
@@ -152,10 +156,7 @@ class Core:
         if self._finished is None or self.collected.is_set():
             return None
         error = self._finished.error
-        if isinstance(error, ExceptionGroup):
-            # Its own nursery may have wrapped them.
-            return error.split(CallEnded)[1]
-        return None if isinstance(error, CallEnded) else error
+        return _without_ended_calls(error) if error is not None else None
 
     def drop(self) -> None:
         """Cancel the debuggee; idempotent, in the trio thread."""
@@ -380,3 +381,11 @@ class Core:
             # Cancelled here: the event is in its channel; the instance as above.
             await self.pause(events.InstanceCreated(None, None, instance))
             await trio.lowlevel.checkpoint_if_cancelled()
+
+
+def _without_ended_calls(error: BaseException) -> BaseException | None:
+    """What is left of an error without those of calls that were ended with their debuggee."""
+    if isinstance(error, BaseExceptionGroup):
+        # The body's own nursery may have wrapped them.
+        return error.split(CallEnded)[1]
+    return None if isinstance(error, CallEnded) else error

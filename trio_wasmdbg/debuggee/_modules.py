@@ -363,5 +363,5 @@ def _rewrite_and_compile(
     compiled = capi.compile(engine, instrumented.wasm)
     report("compile", size, size)
     if cache is not None:
-        cache.save(instrumented)
+        cache.save(instrumented, tick)
     return instrumented, compiled
