@@ -57,3 +57,12 @@ async def test_nothing_where_it_is_quick_or_no_terminal(autojump_clock: trio.tes
         tell(Progress("compile", 1, 1))
         await trio.sleep(10)
     assert terminal.getvalue() == file.getvalue() == ""
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    terminal = Terminal()
+    with pytest.raises(FileNotFoundError):
+        async with status("loading", terminal, {}):
+            await trio.sleep(1)
+            raise FileNotFoundError
+    assert terminal.getvalue().endswith("\r\x1b[K")

@@ -58,10 +58,16 @@ async def status(
     if not stream.isatty() or environ.get("TERM", "") == "dumb":
         yield line.update
         return
+    problem: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_tell, line, stream)
-        yield line.update
+        try:
+            yield line.update
+        except Exception as error:
+            problem = error  # raised below, so that it comes out as it is, in no group
         nursery.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
 
 
 async def _tell(line: Line, stream: TextIO) -> None:

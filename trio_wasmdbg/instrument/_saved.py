@@ -52,10 +52,11 @@ class DamagedError(Exception):
     """Bytes that are not what :func:`saved` made of this module."""
 
 
-def saved(instrumented: Instrumented, key: bytes) -> list[bytes]:
+def saved(instrumented: Instrumented, key: bytes, tick: Callable[[], None] = no_tick) -> list[bytes]:
     """The pieces of what is to be saved.
 
     :param key: 32 bytes that stand for the original module's contents and this program's version.
+    :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
     """
     columns = {name: array("I") for name in _COLUMNS}
     sites, new, old = array("I"), array("I"), array("I")
@@ -70,6 +71,8 @@ def saved(instrumented: Instrumented, key: bytes) -> list[bytes]:
             columns[name].append(value)
         new += starts
         old += origins
+        if len(columns["start"]) % 256 == 0:
+            tick()
     additions = instrumented.additions
     header = {
         "size": len(instrumented.original.data),
