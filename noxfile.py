@@ -46,9 +46,9 @@ def stress(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What it costs: the loop's gaps, latencies, the rewriter; each prints a table."""
+    """What it costs: the loop's gaps, latencies, stops and steps, the rewriter; each prints a table."""
     session.install(".[cli,dev]")
-    for module in ("loop_gaps", "latency", *session.posargs):
+    for module in ("loop_gaps", "latency", "stops", *session.posargs):
         session.run("python", "-m", f"tests.benchmarks.{module}")
 
 
