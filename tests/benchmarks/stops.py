@@ -53,7 +53,8 @@ class Figure:
 
     :ivar microseconds: of one, the median of the rounds.
     :ivar least: of one, in the best round.
-    :ivar ratio: to the bare hand-over of the same round, the median of the rounds; 0 where that is no yardstick.
+    :ivar ratio: to the bare hand-over of the same round, the median of the rounds; 0 where that is no
+        yardstick.
     """
 
     what: str
@@ -203,14 +204,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Speed of stops, steps and conditions in Python.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="rows with this text in their name")
-    parser.add_argument("--idle", type=float, default=10.0, metavar="SECONDS", help="of the idle row; 0: none")
+    parser.add_argument("--idle", type=float, default=10.0, metavar="SECONDS", help="0: no such row")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     found = trio.run(measure, options.rounds, 1.0, options.only)
     cpu = trio.run(idle, 100, options.idle) if options.idle else None
     if options.json:
         lines = [{**asdict(each), "rate": each.rate} for each in found]
-        json.dump({"rows": lines, "idle_cpu_seconds": cpu, "idle_seconds": options.idle}, sys.stdout, indent=1)
+        found_all = {"rows": lines, "idle_cpu_seconds": cpu, "idle_seconds": options.idle}
+        json.dump(found_all, sys.stdout, indent=1)
         print()
         return
     print(f"{'microseconds':40}{'median':>10}{'least':>10}{'x bare':>9}{'a second':>14}")
