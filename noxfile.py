@@ -46,10 +46,9 @@ def stress(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """What it costs: the loop's gaps, latencies, stops and steps, the rewriter; each prints a table."""
+    """What debugging costs, beside its peers, as one table: ``nox -s bench -- --list`` names the parts."""
     session.install(".[cli,dev]")
-    for module in ("loop_gaps", "latency", "stops", *session.posargs):
-        session.run("python", "-m", f"tests.benchmarks.{module}")
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)
 
 
 @nox.session
@@ -76,6 +75,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def guests(session: nox.Session) -> None:
-    """Compile the bundled and the tests' guests from C again (needs clang-22 and lld-22)."""
+    """Compile the bundled, the tests' and the benchmark's guests from C again (needs clang-22 and lld-22)."""
     session.run("bash", "trio_wasmdbg/guests/build.sh", external=True)
     session.run("bash", "tests/guests/build.sh", external=True)
+    session.run("bash", "tests/benchmarks/programs/build.sh", external=True)
