@@ -21,10 +21,12 @@ __all__ = [
     "EnvironmentProblem",
     "EvaluationError",
     "ExpressionError",
+    "GrowthRefusedError",
     "InternalError",
     "MalformedModuleError",
     "ModuleError",
     "NotFoundError",
+    "OutOfBoundsError",
     "ReentryError",
     "RemoteProtocolError",
     "StaleHandleError",
@@ -71,6 +73,14 @@ class StoreClosedError(UsageError):
 
 class NotFoundError(UsageError, LookupError):
     """No function, local, memory, … of that name or index; the message lists near misses."""
+
+
+class OutOfBoundsError(UsageError, IndexError):
+    """An address or index lies outside of a memory or table; nothing has been read or written."""
+
+
+class GrowthRefusedError(UsageError):
+    """A memory or table can't grow so far: its maximum, or the store's limits, do not allow it."""
 
 
 class ExpressionError(UsageError):

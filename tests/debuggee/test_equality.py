@@ -99,7 +99,7 @@ async def debugged(module: GuestModule, store: wasmtime.Store, case: Call | Comm
     (instance,) = found
     result = finished.result if finished.exit_code is None else finished.exit_code
     values = {name: item for name, item in instance.exports.items() if isinstance(item, wasmtime.Global)}
-    size = instance.memory(0).data_len(store)
+    size = instance.memory_size()
     return Ending(
         result, instance.read_memory(0, size), {name: item.value(store) for name, item in values.items()}
     )

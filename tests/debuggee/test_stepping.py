@@ -15,8 +15,8 @@ def nothing_left(it: Any) -> None:
     instance = it.instance
     it.debuggee._core.arming.rearm()
     layout = instance._layout
-    sites = instance.debug_memory.read(layout.sites_base, layout.sites)
-    stops = instance.debug_memory.read(layout.stops_base, layout.stops)
+    sites = instance._debug_memory.read(layout.sites_base, layout.sites)
+    stops = instance._debug_memory.read(layout.stops_base, layout.stops)
     assert not any(sites), "a step has left a check site armed"
     assert not any(stops), "a step has left a stop byte set"
 

@@ -125,9 +125,7 @@ async def test_the_event_names_the_instruction_and_stands_after_it() -> None:
         (function,) = watched.instance.module.functions_named("count")
         names = {
             offset: each.op.name
-            for offset, each in zip(
-                watched.instance.module.offsets(function), event.frame.body, strict=True
-            )
+            for offset, each in zip(watched.instance.module.offsets(function), event.frame.body, strict=True)
         }
         assert names[event.instruction_offset] == "i32.store"
         assert event.frame.module_offset > event.instruction_offset
@@ -233,7 +231,7 @@ async def test_nothing_is_left_armed() -> None:
         watchpoint = it.debuggee.watch_memory(watched.instance, 64, 4)
         await it.debuggee.run()
         it.debuggee.remove_watchpoint(watchpoint)
-        layout, memory = watched.instance._layout, watched.instance.debug_memory
+        layout, memory = watched.instance._layout, watched.instance._debug_memory
         assert not any(memory.read(layout.sites_base, layout.sites))
         assert not any(memory.read(layout.stops_base, layout.stops))
         assert isinstance(await it.debuggee.run(), events.Finished)

@@ -18,12 +18,12 @@ from trio_wasmdbg.capi._host_functions import Hook, Pending, define_async, defin
 from trio_wasmdbg.capi._instances import Extern, RawInstance, RawLinker
 from trio_wasmdbg.capi._library import check_library
 from trio_wasmdbg.capi._limits import max_map_count, memory_maps_in_use
-from trio_wasmdbg.capi._memory import MemoryView
+from trio_wasmdbg.capi._memory import MemoryView, memory_grow
 from trio_wasmdbg.capi._modules import compile, validate
 from trio_wasmdbg.capi._outcomes import Failed, Outcome, RawFrame, Returned, Trapped
 from trio_wasmdbg.capi._statistics import abandoned_futures, live_futures, live_host_functions, live_pendings
 from trio_wasmdbg.capi._store import StoreHandle, Storelike, identity_of
-from trio_wasmdbg.capi._tables import table_get, table_set, table_size
+from trio_wasmdbg.capi._tables import table_fill, table_get, table_grow, table_set, table_size
 from trio_wasmdbg.capi._values import FloatBits, OpaqueReference, Signature, signature_of, signature_of_type
 
 __all__ = [
@@ -54,11 +54,14 @@ __all__ = [
     "Storelike",
     "get_global",
     "identity_of",
+    "memory_grow",
     "new_global",
     "set_global",
     "signature_of",
     "signature_of_type",
+    "table_fill",
     "table_get",
+    "table_grow",
     "table_set",
     "table_size",
     # engines and modules

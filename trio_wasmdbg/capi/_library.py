@@ -131,6 +131,8 @@ memory_data_size = _function("wasmtime_memory_data_size", c_size_t, c_void_p, c_
 table_get = _function("wasmtime_table_get", c_bool, c_void_p, c_void_p, c_uint64, c_void_p)
 table_set = _function("wasmtime_table_set", c_void_p, c_void_p, c_void_p, c_uint64, c_void_p)
 table_size = _function("wasmtime_table_size", c_uint64, c_void_p, c_void_p)
+memory_grow = _function("wasmtime_memory_grow", c_void_p, c_void_p, c_void_p, c_uint64, c_void_p)
+table_grow = _function("wasmtime_table_grow", c_void_p, c_void_p, c_void_p, c_uint64, c_void_p, c_void_p)
 config_max_wasm_stack_set = _function("wasmtime_config_max_wasm_stack_set", None, c_void_p, c_size_t)
 
 

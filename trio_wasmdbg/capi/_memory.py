@@ -9,10 +9,11 @@ from typing import Final
 import wasmtime
 
 from trio_wasmdbg.capi import _library as lib
+from trio_wasmdbg.capi._globals import raise_error
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
-from trio_wasmdbg.errors import StoreClosedError
+from trio_wasmdbg.errors import GrowthRefusedError, OutOfBoundsError, StoreClosedError
 
-__all__ = ["MemoryView"]
+__all__ = ["MemoryView", "memory_grow"]
 
 _U32: Final = Struct("<I")
 _U64: Final = Struct("<Q")
@@ -21,8 +22,9 @@ _U64: Final = Struct("<Q")
 class MemoryView:
     """Access to one memory, while its guest is paused.
 
-    Every access is bounds-checked and raises :class:`IndexError` (nothing is read or written then), and
-    :class:`~trio_wasmdbg.errors.StoreClosedError` once the store has been closed.  Keeps the store alive.
+    Every access is bounds-checked and raises :class:`~trio_wasmdbg.errors.OutOfBoundsError` (nothing is
+    read or written then), and :class:`~trio_wasmdbg.errors.StoreClosedError` once the store has been
+    closed.  Keeps the store alive.
 
     ``memory.grow`` may move a memory, so its place is asked for at every access; with ``fixed=True`` it
     is asked for once, which is right only for a memory whose minimum equals its maximum.
@@ -64,7 +66,7 @@ class MemoryView:
     def _at(self, address: int, size: int) -> memoryview:
         data = self._locate()
         if address < 0 or size < 0 or address + size > self._size:
-            raise IndexError(
+            raise OutOfBoundsError(
                 f"{size} bytes at {address:#x} are outside of the memory, which has {self._size:#x} bytes"
             )
         return data
@@ -121,3 +123,24 @@ class MemoryView:
         that ends the process.
         """
         return self._locate()
+
+
+def memory_grow(store: Storelike, memory: wasmtime.Memory | wasmtime.SharedMemory, pages: int) -> int:
+    """Add pages to a memory; what it had before.
+
+    :raises GrowthRefusedError: its maximum, or a limit of the store, does not allow it.
+    :raises ValueError: the memory is of another store.
+    """
+    handle = StoreHandle.of(store)
+    handle.check(memory)
+    before = ctypes.c_uint64()
+    try:
+        if pages >> 64:
+            raise wasmtime.WasmtimeError("too many pages")
+        if isinstance(memory, wasmtime.SharedMemory):
+            return int(memory.grow(pages))
+        item = ctypes.addressof(memory._memory)
+        raise_error(lib.memory_grow(handle.context, item, pages, ctypes.byref(before)))
+    except wasmtime.WasmtimeError as error:
+        raise GrowthRefusedError(f"the memory can't grow by {pages} pages: {error}") from error
+    return before.value

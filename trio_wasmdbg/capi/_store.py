@@ -152,13 +152,25 @@ class StoreHandle:
         return f"<StoreHandle {state}>"
 
 
-def identity_of(item: wasmtime.Memory | wasmtime.Global | wasmtime.Table | wasmtime.Tag) -> bytes:
-    """What tells a memory, global, table or tag from others, however many instances have it."""
+def identity_of(item: object) -> bytes:
+    """What tells a function, memory, global, table or tag from others, however many instances have it.
+
+    :raises TypeError: it is none of these.
+    """
     if isinstance(item, wasmtime.Memory):
         return bytes(item._memory)
     if isinstance(item, wasmtime.Tag):
         return bytes(item._tag)
-    return bytes(item._global if isinstance(item, wasmtime.Global) else item._table)
+    if isinstance(item, wasmtime.Global):
+        return bytes(item._global)
+    if isinstance(item, wasmtime.Table):
+        return bytes(item._table)
+    if isinstance(item, wasmtime.SharedMemory):
+        # Each of wasmtime-py's objects has a box of its own round it; but its bytes never move.
+        return lib.address_of(item.data_ptr()).to_bytes(8, "little")
+    if isinstance(item, wasmtime.Func):
+        return bytes(item._func)
+    raise TypeError(f"a {type(item).__name__} has no identity in a store")
 
 
 #: What every function of this layer takes for a store.

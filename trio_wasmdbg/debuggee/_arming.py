@@ -57,32 +57,32 @@ class Arming:
         slow = self.decider.watching_memory or self.recording
         slow = slow or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
-            instance.watch(watched.get(instance.id, ()))
-            instance.foresee_traps(self.precise and not self.decider.ignoring)
+            instance._watch(watched.get(instance.id, ()))
+            instance._foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
-                instance.armed.set(Wanted(everything=True, noting=self.recording))
+                instance._armed.set(Wanted(everything=True, noting=self.recording))
                 continue
             stops: dict[tuple[int, int | None], int] = {}
             for (function, k), guarded in self.decider.points(instance.module, instance.id).items():
-                here = guarded and instance.evaluates(function, k or 0, self._texts(instance, function, k))
+                here = guarded and instance._evaluates(function, k or 0, self._texts(instance, function, k))
                 stops[function, k] = CONDITIONALLY if here else ALWAYS
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
-            instance.armed.set(Wanted(False, slow, functions, stops, self.recording))
+            instance._armed.set(Wanted(False, slow, functions, stops, self.recording))
         if self._skipped is None:
             return
         instance, function, k = self._skipped
-        if self.decider.skip is None or not instance.armed.wanted_stop_byte(function, k):
+        if self.decider.skip is None or not instance._armed.wanted_stop_byte(function, k):
             self._pass_nothing()
         else:
-            instance.armed.set_stop_byte(function, k, ALWAYS)
+            instance._armed.set_stop_byte(function, k, ALWAYS)
 
     def _pass_nothing(self) -> None:
         self.decider.skip = None
         if self._skipped is not None:
             instance, function, k = self._skipped
-            instance.armed.set_stop_byte(function, k, instance.armed.wanted_stop_byte(function, k))
+            instance._armed.set_stop_byte(function, k, instance._armed.wanted_stop_byte(function, k))
             self._skipped = None
 
     def passed(self) -> None:
@@ -107,12 +107,12 @@ class Arming:
         points = self.decider.breakpoints.points(instance.module)
         wanted: dict[int, list[tuple[int, tuple[str, ...]]]] = {}
         for function, k, texts in points:
-            if texts and instance.has_slow_twin(function):
+            if texts and instance._has_slow_twin(function):
                 wanted.setdefault(function, []).append((k, texts))
         return [
             (function, tuple(sorted(key)))
             for function, key in wanted.items()
-            if not all(instance.evaluates(function, k, texts) for k, texts in key)
+            if not all(instance._evaluates(function, k, texts) for k, texts in key)
         ]
 
     def conditions_of(self, instance: GuestInstance, function: int) -> TwinKey:
@@ -130,7 +130,7 @@ class Arming:
         for instance in self._state.instances:
             ranges = [
                 (what.address, what.address + what.size, index, kinds)
-                for index, identity in enumerate(instance.memory_identities())
+                for index, identity in enumerate(instance._memory_identities())
                 for what, kinds in watched
                 if what.memory == identity
             ]
@@ -145,9 +145,9 @@ class Arming:
         """
         with self._lock:
             self._pass_nothing()
-            if instance.armed.wanted_stop_byte(function, resume_point):
+            if instance._armed.wanted_stop_byte(function, resume_point):
                 # A condition of the slow twin's own might not ask, and the pass would be left over.
-                instance.armed.set_stop_byte(function, resume_point, ALWAYS)
+                instance._armed.set_stop_byte(function, resume_point, ALWAYS)
                 self._skipped = (instance, function, resume_point)
                 self.decider.skip = (instance.id, fp, resume_point)
 
@@ -192,6 +192,6 @@ class Arming:
             self._closed = True
             with contextlib.suppress(StoreClosedError):
                 for instance in self._state.instances:
-                    instance.armed.set(Wanted())
-                    instance.watch(())
-                    instance.foresee_traps(False)
+                    instance._armed.set(Wanted())
+                    instance._watch(())
+                    instance._foresee_traps(False)

@@ -81,7 +81,7 @@ class Calls:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
         core = self._core
         instance = self._state.instance(instance_id)
-        function = instance.frame_function(fp)
+        function = instance._frame_function(fp)
         verdict, answer = None, 0
         if core.edits.unwinding is not None:
             answer = self._unwind(core.edits.unwinding, instance, fp, function, resume_point)
@@ -95,7 +95,7 @@ class Calls:
             )
             core.arming.passed()
         goes_on = verdict is None and not core.arming.stopping
-        if goes_on and (kind != Kind.SITE or instance.has_slow_twin(function)):
+        if goes_on and (kind != Kind.SITE or instance._has_slow_twin(function)):
             if kind == Kind.SITE and answer == 0:
                 # The slow twin begins with the check that has just been decided.
                 core.arming.skip(instance, function, fp, resume_point)
@@ -256,11 +256,9 @@ class Calls:
             redirect = self._take_edits(stop, event)
             if redirect is not None:
                 stop.answer = redirect + 1
-        if stop.kind == Kind.SITE and not instance.has_slow_twin(stop.function):
+        if stop.kind == Kind.SITE and not instance._has_slow_twin(stop.function):
             # Cancelled here: no slow twin, and the guest is deleted.
-            await instance.make_slow_twin(
-                stop.function, core.arming.conditions_of(instance, stop.function)
-            )
+            await instance._make_slow_twin(stop.function, core.arming.conditions_of(instance, stop.function))
             core.arming.rearm()
         # Cancelled here: the twins that are in place stay, and leave their conditions to the host.
         await core.renew_slow_twins()
@@ -270,7 +268,7 @@ class Calls:
         elif stop.kind == Kind.SITE:
             # It begins with the check at which we are.
             core.arming.skip(instance, stop.function, stop.fp, stop.resume_point)
-        instance.hook.resume(stop.answer)
+        instance._resume(stop.answer)
         return redirect is None and self._is_short(call, stop, instance)
 
     async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:
@@ -524,5 +522,3 @@ def _poll_inline(future: capi.CallFuture) -> bool:
     # A KeyboardInterrupt in the debug callback would be lost; trio raises it at its next checkpoint
     # instead.
     return future.poll_inline()
-
-

@@ -258,11 +258,11 @@ class Core:
                 target = frame.resume_point_at(command.offset)
             plan = make_plan(
                 command.step,
-                frame.place() if frame is not None else None,
-                caller.place() if caller is not None else None,
+                frame._place() if frame is not None else None,
+                caller._place() if caller is not None else None,
                 count=command.count,
                 target=target,
-                outer=[each.place() for each in self._catchers()],
+                outer=[each._place() for each in self._catchers()],
             )
         self.arming.decider.plan = plan
         self.edits.retry = command.retry
@@ -364,7 +364,7 @@ class Core:
         self.arming.conditions_changed = False
         for instance in self.state.instances:
             for function, conditions in self.arming.outdated_twins(instance):
-                await instance.make_slow_twin(function, conditions)
+                await instance._make_slow_twin(function, conditions)
         self.arming.rearm()
 
     async def instance_created(self, instance: GuestInstance) -> None:

@@ -34,7 +34,7 @@ class EarlyReturn:
         plan = self.instance.module.plan(self.function)
         types: tuple[ValType, ...] = plan.operand_types(plan.instructions - 1)
         for height, (valtype, value) in enumerate(zip(types, self.values, strict=True)):
-            self.instance.write_slot(valtype, self.fp + plan.frame.operand(height), value)
+            self.instance._write_slot(valtype, self.fp + plan.frame.operand(height), value)
 
 
 @define

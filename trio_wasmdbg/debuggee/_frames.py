@@ -194,7 +194,7 @@ class Frame(metaclass=NoPublicConstructor):
         index = self.local_index(which)
         self._materialise()
         frame = self._plan.frame
-        self._instance.write_slot(frame.locals[index], self._raw.fp + frame.local(index), value)
+        self._instance._write_slot(frame.locals[index], self._raw.fp + frame.local(index), value)
 
     @property
     def operand_types(self) -> tuple[ValType, ...]:
@@ -211,7 +211,7 @@ class Frame(metaclass=NoPublicConstructor):
         if not self._exact:
             return tuple(UNAVAILABLE for _ in self.operand_types)
         return tuple(
-            self._instance.read_slot(valtype, self._raw.fp + self._plan.frame.operand(height))
+            self._instance._read_slot(valtype, self._raw.fp + self._plan.frame.operand(height))
             for height, valtype in enumerate(self.operand_types)
         )
 
@@ -231,7 +231,7 @@ class Frame(metaclass=NoPublicConstructor):
             self._materialise()
         height %= len(types)
         address = self._raw.fp + self._plan.frame.operand(height)
-        self._instance.write_slot(types[height], address, value)
+        self._instance._write_slot(types[height], address, value)
 
     # ── expressions ────────────────────────────────────────────────────────────────────────────
 
@@ -316,7 +316,7 @@ class Frame(metaclass=NoPublicConstructor):
         return self._resume_point == self._plan.instructions - 1
 
     @property
-    def results_of_call_before(self) -> int | None:
+    def _results_of_call_before(self) -> int | None:
         """How many results the call just before this place has given; None if there was none."""
         if not self._resume_point:
             return None
@@ -364,13 +364,13 @@ class Frame(metaclass=NoPublicConstructor):
         valtype = frame.locals[index]
         if self._fast_caller and not self._is_materialised() and index in self._unassigned():
             return zero(valtype)
-        return self._instance.read_slot(valtype, self._raw.fp + frame.local(index))
+        return self._instance._read_slot(valtype, self._raw.fp + frame.local(index))
 
     def _unassigned(self) -> frozenset[int]:
         return self._plan.unassigned(self._resume_point)
 
     def _is_materialised(self) -> bool:
-        return bool(self._instance.debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
+        return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
 
     def _materialise(self) -> None:
         """Make a fast caller's frame whole, and see to it that the guest reads it from there.
@@ -385,16 +385,16 @@ class Frame(metaclass=NoPublicConstructor):
             frame, unassigned = self._plan.frame, self._unassigned()
             for index, valtype in enumerate(frame.locals):
                 if index in unassigned:
-                    self._instance.write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
-            header = self._instance.debug_memory.u32(self._raw.fp + 4)
-            self._instance.debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
+                    self._instance._write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
+            header = self._instance._debug_memory.u32(self._raw.fp + 4)
+            self._instance._debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
         self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
 
-    def make_slow(self) -> None:
+    def _make_slow(self) -> None:
         """See to it that this frame goes on in its slow twin, also if it is a fast caller's."""
         self._materialise()
 
-    def place(self) -> FramePlace:
+    def _place(self) -> FramePlace:
         """This frame as the engine's step plans see it."""
         instruction = self._typed().instructions[self._resume_point]
         return FramePlace(

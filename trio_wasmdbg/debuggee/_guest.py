@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Guest", "Imports"]
 
-Imports: TypeAlias = Mapping[str, Mapping[str, Any]]
+Imports: TypeAlias = Mapping[str, Mapping[str, Any] | GuestInstance]
 """``{"env": {"log": function, "memory": wasmtime.Memory}}``; a :class:`GuestInstance` may stand
 for a whole inner mapping."""
 
@@ -127,7 +127,7 @@ class Guest(metaclass=NoPublicConstructor):
         if isinstance(module, wasmtime.Module):
             return raw.as_instance()
         instance: GuestInstance = GuestInstance._create(core.store, core.state, module, raw)
-        instance.attach(core.store)
+        instance._attach(core.store)
         await core.instance_created(instance)
         if module.original.start is not None:
             await self.call(instance.func(module.original.start))
@@ -151,7 +151,7 @@ class Guest(metaclass=NoPublicConstructor):
         compiled = module if isinstance(module, wasmtime.Module) else module._compiled
         wanted = {(each.module, each.name or ""): each for each in compiled.imports if each.module != own}
         for place, each in wanted.items():
-            if wasi and place[0] in _WASI and place[1] not in (imports or {}).get(place[0], {}):
+            if wasi and place[0] in _WASI and place[1] not in _given(imports or {}, place[0]):
                 continue
             item = _find(imports or {}, *place)
             if isinstance(item, capi.Extern):
@@ -167,11 +167,14 @@ class Guest(metaclass=NoPublicConstructor):
 _WASI = ("wasi_snapshot_preview1", "wasi_unstable")
 
 
+def _given(imports: Imports, module: str) -> Mapping[str, Any]:
+    names = imports.get(module, {})
+    return names.exports if isinstance(names, GuestInstance) else names
+
+
 def _find(imports: Imports, module: str, name: str) -> Any:
-    names: Any = imports.get(module)
-    if isinstance(names, GuestInstance):
-        names = names.exports
-    if names is None or name not in names:
+    names = _given(imports, module)
+    if name not in names:
         raise NotFoundError(f"the module imports {module}.{name}, which is not among the imports given")
     return names[name]
 

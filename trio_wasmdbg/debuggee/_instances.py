@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import struct
 import weakref
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import wasmtime
 
 from .. import capi
 from ..engine import Range, decode_value, encode_value
-from ..errors import InternalError, NotFoundError, StoreLimitError, WrongStateError
-from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES, Layout
+from ..errors import InternalError, StoreLimitError
+from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
 from ..wasm import ValType
+from ._access import InstanceAccess
 from ._armed import ArmedBytes
 from ._conditions import TwinKey
 from ._modules import GuestModule
@@ -35,7 +35,7 @@ _TOP_TYPES = {"func": "funcref", "extern": "externref", "any": "(ref null any)",
 
 
 @final
-class GuestInstance(metaclass=NoPublicConstructor):
+class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     """An instance of a :class:`GuestModule`, as :meth:`Guest.instantiate` returns it.
 
     It shows the original module: its exports by name, and all of its functions, memories, globals
@@ -56,10 +56,10 @@ class GuestInstance(metaclass=NoPublicConstructor):
         self._raw = raw
         self._names = names = module._instrumented.names
         self._layout = module._instrumented.layout
-        self.debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
+        self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}
-        self._armed = ArmedBytes(self.debug_memory, self._layout, module.plan)
+        self._armed = ArmedBytes(self._debug_memory, self._layout, module.plan)
         self._installed: dict[int, TwinKey] = {}
         """By function: which of its slow twins is in its slot."""
         self._made: dict[tuple[int, TwinKey], wasmtime.Func] = {}
@@ -70,7 +70,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
         self._exports: dict[str, Any] | None = None
         state.instances.append(self)
         self._id = len(state.instances)
-        self.debug_memory.set_u32(self._layout.instance_id, self._id)
+        self._debug_memory.set_u32(self._layout.instance_id, self._id)
 
     def __repr__(self) -> str:
         return f"<GuestInstance {self._id} of {self._module!r}>"
@@ -85,104 +85,8 @@ class GuestInstance(metaclass=NoPublicConstructor):
         return self._module
 
     @property
-    def layout(self) -> Layout:
-        """Where things lie in the debug memory."""
-        return self._layout
-
-    @property
     def store(self) -> wasmtime.Store:
         return self._store
-
-    # ── the user's view ────────────────────────────────────────────────────────────────────────
-
-    @property
-    def exports(self) -> Mapping[str, Any]:
-        """The original module's exports by name: ``wasmtime.Func``, ``Memory``, ``Global``, ``Table``."""
-        if self._exports is None:
-            self._exports = {
-                export.name: self._raw.export(export.name) for export in self._module.original.exports
-            }
-            for name, item in self._exports.items():
-                if isinstance(item, wasmtime.Func):
-                    self._state.function_names[item] = name
-        return MappingProxyType(self._exports)
-
-    def func(self, function: int | str) -> wasmtime.Func:
-        """A function by index, or by name (export, else name section), exported or not."""
-        if isinstance(function, str):
-            exported = self.exports.get(function)
-            if isinstance(exported, wasmtime.Func):
-                return exported
-            found = self._module.functions_named(function)
-            if not found:
-                raise NotFoundError(f"no function named {function!r} in {self._module!r}")
-            function = found[0]
-        self._check("function", function, len(self._module.original.functions))
-        func: wasmtime.Func = self._item(self._names.function(function), wasmtime.Func)
-        self._state.function_names[func] = self._module.function_name(function)
-        if self._module.is_instrumented(function) and not self._module.plan(function).escapable:
-            self._state.inner_functions[func] = self._id
-        return func
-
-    def memory(self, index: int = 0) -> wasmtime.Memory:
-        """A memory by index, exported or not."""
-        self._check("memory", index, len(self._module.original.memories))
-        found: wasmtime.Memory = self._item(self._names.memory(index), wasmtime.Memory)
-        return found
-
-    def global_(self, index: int) -> wasmtime.Global:
-        """A global by index, exported or not."""
-        self._check("global", index, len(self._module.original.globals))
-        found: wasmtime.Global = self._item(self._names.global_(index), wasmtime.Global)
-        return found
-
-    def tag(self, index: int) -> wasmtime.Tag:
-        """An exception tag by index, exported or not."""
-        self._check("tag", index, len(self._module.original.tags))
-        found: wasmtime.Tag = self._item(self._names.tag(index), wasmtime.Tag)
-        return found
-
-    def table(self, index: int = 0) -> wasmtime.Table:
-        """A table by index, exported or not."""
-        self._check("table", index, len(self._module.original.tables))
-        found: wasmtime.Table = self._item(self._names.table(index), wasmtime.Table)
-        return found
-
-    def read_memory(self, address: int, size: int, *, memory: int = 0) -> bytes:
-        """*size* bytes from *address*; IndexError where they are not all inside the memory."""
-        self._require_quiet()
-        return capi.MemoryView(self._store, self.memory(memory)).read(address, size)
-
-    def write_memory(self, address: int, data: bytes, *, memory: int = 0) -> None:
-        """Write *data* at *address*; IndexError (and nothing written) where it does not fit."""
-        self._require_quiet()
-        capi.MemoryView(self._store, self.memory(memory)).write(address, data)
-
-    def global_value(self, index: int) -> object:
-        """A global's value: a signed int, a float, or what the reference stands for."""
-        self._require_quiet()
-        return capi.get_global(self._store, self.global_(index))
-
-    def set_global(self, index: int, value: object) -> None:
-        """Set a mutable global; wasmtime.WasmtimeError where it is not mutable."""
-        self._require_quiet()
-        valtype = str(self._module.original.globals[index].type.valtype)
-        capi.set_global(self._store, self.global_(index), valtype, value)
-
-    def _check(self, what: str, index: int, count: int) -> None:
-        if not 0 <= index < count:
-            raise NotFoundError(f"no {what} {index}: the module has {count}")
-
-    def _require_quiet(self) -> None:
-        core = self._state.core
-        if core is not None and core.calls.polling:
-            raise WrongStateError("the guest is computing", state="running")
-
-    def _item(self, name: str, kind: type[Any]) -> Any:
-        item = self._raw.export(name)
-        if not isinstance(item, kind):
-            raise InternalError(f"the rewritten module has no {name!r} of kind {kind.__name__}")
-        return item
 
     # ── recordings ─────────────────────────────────────────────────────────────────────────────
 
@@ -212,7 +116,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
 
     # ── hooks and slow twins ───────────────────────────────────────────────────────────────────
 
-    def attach(self, store: wasmtime.Store) -> None:
+    def _attach(self, store: wasmtime.Store) -> None:
         """Put the debug callback into the instance; once, right after instantiation."""
         linker = capi.RawLinker.new(self._module.engine)
         # The C library keeps the closure, and the store owns the state: a strong reference would be
@@ -233,16 +137,16 @@ class GuestInstance(metaclass=NoPublicConstructor):
         linker.define(store, names.prefix, names.hook, self._hook.func)
         self._linker = linker
 
-    @property
-    def hook(self) -> capi.Hook:
+    def _resume(self, answer: int) -> None:
+        """Answer the debug callback, in which the guest is suspended."""
         assert self._hook is not None
-        return self._hook
+        self._hook.resume(answer)
 
-    def has_slow_twin(self, function: int) -> bool:
+    def _has_slow_twin(self, function: int) -> bool:
         """Whether the function's slot leads to a slow twin already."""
         return function in self._installed
 
-    def evaluates(self, function: int, resume_point: int, texts: tuple[str, ...]) -> bool:
+    def _evaluates(self, function: int, resume_point: int, texts: tuple[str, ...]) -> bool:
         """Whether the function's slow twin evaluates just these conditions there, or is yet to be made."""
         installed = self._installed.get(function)
         return installed is None or (resume_point, texts) in installed
@@ -252,7 +156,7 @@ class GuestInstance(metaclass=NoPublicConstructor):
         """How many slow twins were made; each is an instance in the store."""
         return len(self._made)
 
-    async def make_slow_twin(self, function: int, conditions: TwinKey = ()) -> None:
+    async def _make_slow_twin(self, function: int, conditions: TwinKey = ()) -> None:
         """Put the function's slow twin into its slot; the guest must be suspended.
 
         A checkpoint.  Cancelled: the slot is as before.
@@ -298,16 +202,11 @@ class GuestInstance(metaclass=NoPublicConstructor):
 
     # ── arming ─────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def armed(self) -> ArmedBytes:
-        """The check sites and stop bytes."""
-        return self._armed
-
-    def watch(self, ranges: Sequence[Range]) -> None:
+    def _watch(self, ranges: Sequence[Range]) -> None:
         """Fill the guest's table of watched ranges; from any thread."""
         if ranges == self._watched:
             return
-        memory = self.debug_memory
+        memory = self._debug_memory
         # Nothing is watched while the table changes: a guest that runs sees the old or the new one.
         memory.write(WATCH_BASE, bytes(2))
         for number, (first, end, index, kinds) in enumerate(ranges):
@@ -318,34 +217,34 @@ class GuestInstance(metaclass=NoPublicConstructor):
         memory.write(WATCH_BASE, bytes(active))
         self._watched = list(ranges)
 
-    def foresee_traps(self, on: bool) -> None:
+    def _foresee_traps(self, on: bool) -> None:
         """Whether slow twins ask the host before an access that is out of bounds."""
-        self.debug_memory.set_u8(WATCH_BASE + PRECISE, on)
+        self._debug_memory.set_u8(WATCH_BASE + PRECISE, on)
 
-    def memory_identities(self) -> list[bytes]:
+    def _memory_identities(self) -> list[bytes]:
         """For each memory, by index, what tells it from other memories of the store."""
         count = len(self._module.original.memories)
         return [capi.identity_of(self.memory(index)) for index in range(count)]
 
     # ── shadow frames ──────────────────────────────────────────────────────────────────────────
 
-    def frame_function(self, fp: int) -> int:
+    def _frame_function(self, fp: int) -> int:
         """The function whose frame lies at *fp*."""
-        return self.debug_memory.u32(fp) & ~SLOW
+        return self._debug_memory.u32(fp) & ~SLOW
 
-    def read_slot(self, valtype: ValType, address: int) -> object:
+    def _read_slot(self, valtype: ValType, address: int) -> object:
         """A local or operand from its place in the shadow frame."""
         if valtype.is_ref:
             return capi.table_get(self._store, self._ref_table(valtype), address >> 3)
-        return decode_value(valtype, self.debug_memory.read(address, 16 if valtype.is_vec else 8))
+        return decode_value(valtype, self._debug_memory.read(address, 16 if valtype.is_vec else 8))
 
-    def write_slot(self, valtype: ValType, address: int, value: object) -> None:
+    def _write_slot(self, valtype: ValType, address: int, value: object) -> None:
         """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""
         if valtype.is_ref:
             top = _TOP_TYPES[self._module._instrumented.additions.reference_kind(valtype)]
             capi.table_set(self._store, self._ref_table(valtype), address >> 3, value, top)
         else:
-            self.debug_memory.write(address, encode_value(valtype, value))
+            self._debug_memory.write(address, encode_value(valtype, value))
 
     def _ref_table(self, valtype: ValType) -> wasmtime.Table:
         name = self._names.references(self._module._instrumented.additions.reference_kind(valtype))

@@ -18,7 +18,7 @@ from ..addresses import InstrumentedOffset, ModuleOffset
 from ..errors import NotFoundError
 from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrument, slow_twin
 from ..symbols import function_label
-from ..wasm import ExternKind, Instruction, Module, decode_module, read_body
+from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, read_body
 from ._cache import USER_CACHE, ModuleCache
 from ._conditions import TwinKey, compile_conditions
 from ._progress import Progress, Stage, Teller
@@ -93,6 +93,22 @@ class GuestModule(metaclass=NoPublicConstructor):
     def bytecode(self) -> bytes:
         """The module's bytes, as they were given."""
         return self.original.data
+
+    def function_type(self, function: int) -> FuncType:
+        """Parameters and results of a function, imported or not.
+
+        :raises NotFoundError: there is none of this index.
+        """
+        found: FuncType = _item("function", self.original.functions, function).type
+        return found
+
+    def tag_type(self, tag: int) -> FuncType:
+        """What exceptions of a tag carry: its ``params``.
+
+        :raises NotFoundError: there is none of this index.
+        """
+        found: FuncType = _item("tag", self.original.tags, tag).type.type
+        return found
 
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
@@ -234,6 +250,12 @@ class GuestModule(metaclass=NoPublicConstructor):
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""
         return (function, ()) in self._slow
+
+
+def _item(what: str, items: Sequence[Any], index: int) -> Any:
+    if not 0 <= index < len(items):
+        raise NotFoundError(f"no {what} {index}: the module has {len(items)}")
+    return items[index]
 
 
 def read_source(source: Source) -> tuple[bytes, str | None]:

@@ -58,7 +58,7 @@ class Coverage:
 
 def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]:
     """The last *count* instructions noted in an instance, oldest first; at most 65,536 are kept."""
-    memory, module = instance.debug_memory, instance.module
+    memory, module = instance._debug_memory, instance.module
     head = memory.u32(TRACE_BASE)
     wrapped = memory.u64(TRACE_BASE + 8) >= TRACE_LENGTH
     for number in range(head - min(count, TRACE_LENGTH if wrapped else head), head):
@@ -75,18 +75,18 @@ def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]
 
 def executed_instructions(instance: GuestInstance) -> int:
     """How many instructions were noted in an instance, exactly."""
-    return instance.debug_memory.u64(TRACE_BASE + 8)
+    return instance._debug_memory.u64(TRACE_BASE + 8)
 
 
 def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
     """The functions of an instance of which something was noted, by index."""
-    module, layout = instance.module, instance.layout
+    module, layout = instance.module, instance._layout
     for function in module.original.functions:
         if not module.is_defined(function.index):
             continue
         plan = module.plan(function.index)
         first = layout.counts_base + 4 * (plan.stop_base - layout.stops_base)
-        raw = instance.debug_memory.read(first, 4 * plan.instructions)
+        raw = instance._debug_memory.read(first, 4 * plan.instructions)
         if any(raw):
             counts = tuple(memoryview(raw).cast("I"))
             offsets = tuple(ModuleOffset(offset) for offset in plan.offsets)
@@ -95,6 +95,6 @@ def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
 
 def forget(instance: GuestInstance) -> None:
     """Begin anew."""
-    layout = instance.layout
-    instance.debug_memory.write(TRACE_BASE, bytes(16))
-    instance.debug_memory.fill(layout.counts_base, 4 * layout.stops, 0)
+    layout = instance._layout
+    instance._debug_memory.write(TRACE_BASE, bytes(16))
+    instance._debug_memory.fill(layout.counts_base, 4 * layout.stops, 0)

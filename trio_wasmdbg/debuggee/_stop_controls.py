@@ -214,7 +214,7 @@ class StopControls:
         index = frame.local_index(which)
         what = LocalWatch(frame.instance.id, frame.address, frame.function_index, index)
         watchpoint = self._core.watching.add_variable(what, local_uses(frame, index, access), access, **how)
-        frame.make_slow()
+        frame._make_slow()
         return watchpoint
 
     def remove_watchpoint(self, watchpoint: Watchpoint) -> None:

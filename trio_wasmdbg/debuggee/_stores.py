@@ -41,6 +41,8 @@ class StoreState:
         self.inner_functions: weakref.WeakKeyDictionary[wasmtime.Func, int] = weakref.WeakKeyDictionary()
         """Of these, with their instance's id, those that don't make it current: only their own
         instance calls them, as a rule."""
+        self.function_indices: dict[int, dict[bytes, int]] = {}
+        """By instance: which of its functions have which identity, where somebody has asked."""
         self.core: Core | None = None
         """The debuggee that has this store now."""
 
@@ -52,7 +54,7 @@ class StoreState:
     # ── engine.StackReader ─────────────────────────────────────────────────────────────────────
 
     def u32(self, instance: int, address: int) -> int:
-        return self.instance(instance).debug_memory.u32(address)
+        return self.instance(instance)._debug_memory.u32(address)
 
     def frame_size(self, instance: int, function: int) -> int:
         return self.instance(instance).module.plan(function).frame.size

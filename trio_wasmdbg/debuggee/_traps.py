@@ -146,7 +146,7 @@ def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tupl
     if k is None:
         return at_call, False
     found: dict[str, Any] = {"at_call": False, "innermost_exact": False, "innermost_resume_point": k}
-    pushed = sp < base_sp and instance.debug_memory.u32(sp) == place.function and plan.has_frame(k)
+    pushed = sp < base_sp and instance._debug_memory.u32(sp) == place.function and plan.has_frame(k)
     if not pushed:
         found["unpushed"] = RawFrame(instance.id, sp, place.function, k, False, False, 0)
     return found, False
@@ -191,7 +191,7 @@ def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, 
     if step is StepKind.RETURN and frame.at_end:
         return operands
     if step in (StepKind.OUT, StepKind.RETURN):
-        count = frame.results_of_call_before
+        count = frame._results_of_call_before
         return operands[len(operands) - count :] if count is not None else None
     return None
 

@@ -77,7 +77,7 @@ class Watching:
     def _touches_memory(self, frame: Frame, watchpoint: Watchpoint, what: MemoryWatch) -> list[WatchHit]:
         hits = []
         for memory, address, size, kind in memory_accesses(frame):
-            if not kind & watchpoint.kinds or frame.instance.memory_identities()[memory] != what.memory:
+            if not kind & watchpoint.kinds or frame.instance._memory_identities()[memory] != what.memory:
                 continue
             if address < what.address + what.size and what.address < address + size:
                 written = "write" if kind & WRITES and watchpoint.kinds & WRITES else "read"
@@ -127,7 +127,7 @@ class Watching:
         if isinstance(what, GlobalWatch):
             instance = self._core.state.instance(what.instance)
             return capi.get_global(instance.store, instance.global_(what.index))
-        identities = frame.instance.memory_identities()
+        identities = frame.instance._memory_identities()
         memory = frame.instance.memory(identities.index(what.memory))
         data = capi.MemoryView(frame.instance.store, memory).read(what.address, what.size)
         return int.from_bytes(data, "little") if what.size in (1, 2, 4, 8) else data
@@ -159,5 +159,3 @@ def local_uses(frame: Frame, index: int, access: str) -> list[tuple[int, int]]:
         or each.op.name.startswith(_LEAVES)
         or k == len(body) - 1
     ]
-
-
