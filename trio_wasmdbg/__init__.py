@@ -16,6 +16,7 @@ from trio_wasmdbg._version import __version__
 from trio_wasmdbg.addresses import CodeOffset, ModuleOffset
 from trio_wasmdbg.capi import prepare_config
 from trio_wasmdbg.debuggee import (
+    OPTIMISED_OUT,
     UNAVAILABLE,
     Activation,
     Called,
@@ -53,6 +54,7 @@ from trio_wasmdbg.errors import (
     MalformedModuleError,
     ModuleError,
     NotFoundError,
+    OptimisedOutError,
     OutOfBoundsError,
     ReentryError,
     RemoteProtocolError,
@@ -66,9 +68,11 @@ from trio_wasmdbg.errors import (
     UsageError,
     WrongStateError,
 )
+from trio_wasmdbg.instrument import FrameMode
 from trio_wasmdbg.servers.gdb import GuestOutput, serve_gdb
 
 __all__ = [
+    "OPTIMISED_OUT",
     "UNAVAILABLE",
     "Activation",
     "CodeOffset",
@@ -79,6 +83,7 @@ __all__ = [
     "EvaluationError",
     "ExpressionError",
     "Frame",
+    "FrameMode",
     "Guest",
     "GuestInstance",
     "GuestModule",
@@ -96,6 +101,7 @@ __all__ = [
     "ModuleError",
     "ModuleOffset",
     "NotFoundError",
+    "OptimisedOutError",
     "OutOfBoundsError",
     "Progress",
     "ReentryError",

@@ -26,6 +26,7 @@ __all__ = [
     "MalformedModuleError",
     "ModuleError",
     "NotFoundError",
+    "OptimisedOutError",
     "OutOfBoundsError",
     "ReentryError",
     "RemoteProtocolError",
@@ -110,6 +111,10 @@ def _caret(text: str, column: int) -> str:
     first = max(0, column - 1 - 50)
     shown = "".join(char if char.isprintable() else "?" for char in text[first : first + 70])
     return f"    {shown}\n    {' ' * (column - 1 - first)}^"
+
+
+class OptimisedOutError(UsageError):
+    """A local is needed that was not kept: its module was loaded with ``frames="live"``."""
 
 
 class ReentryError(UsageError):

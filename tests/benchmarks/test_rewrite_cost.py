@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.benchmarks import rewrite_cost
+from trio_wasmdbg.instrument import FRAME_MODES
 
 CACHED = 0.1
 """What a load from the cache may take of rewriting; the test allows twice that, of a small module."""
@@ -29,6 +30,6 @@ def test_a_load_from_the_cache_takes_a_fraction_of_rewriting() -> None:
 def test_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     path = str(rewrite_cost.GUESTS[0])
     rewrite_cost.main(["--rounds", "1", path])
-    assert len(capsys.readouterr().out.splitlines()) == 3
-    rewrite_cost.main(["--rounds", "1", "--json", path])
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(FRAME_MODES)
+    rewrite_cost.main(["--rounds", "1", "--frames", "live", "--json", path])
     assert json.loads(capsys.readouterr().out)["name"] == "hello.wasm"

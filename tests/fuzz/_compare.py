@@ -78,7 +78,10 @@ def _state(world: World, instance: Instance, module: Module) -> dict[str, Any]:
     return state
 
 
-def compare(data: bytes, seed: int, modes: tuple[str, ...] = (*MODES, "scattered")) -> list[str]:
+ALL_MODES = (*MODES, "scattered", "live scattered")
+
+
+def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[str]:
     """What differs from the plain run, as text; empty if nothing does.
 
     :raises Failure: the engine refuses the module.

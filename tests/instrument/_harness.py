@@ -18,6 +18,7 @@ from trio_wasmdbg.instrument import (
     MATERIALISED,
     RESUME_OFFSET,
     SLOW,
+    FrameMode,
     FunctionPlan,
     Instrumented,
     instrument,
@@ -100,8 +101,9 @@ class Rig(Plain):
 
     def __init__(self, wasm: bytes, define: Callable[[wasmtime.Linker, wasmtime.Store], None] | None = None,
                  *, on_stop: Stop | None = None, engine: wasmtime.Engine = ENGINE,
-                 instrumented: Instrumented | None = None, compiled: wasmtime.Module | None = None) -> None:
-        self.instrumented = instrumented or instrument(decode_module(wasm))
+                 instrumented: Instrumented | None = None, compiled: wasmtime.Module | None = None,
+                 frames: FrameMode = "exact") -> None:
+        self.instrumented = instrumented or instrument(decode_module(wasm), frames=frames)
         self.layout, self.names = self.instrumented.layout, self.instrumented.names
         self.engine = engine
         self.on_stop = on_stop
@@ -180,6 +182,25 @@ class Rig(Plain):
             self.value(type, fp + plan.frame.operand(h)) for h, type in enumerate(types[: len(types) - skip])
         )
 
+    def kept_at(self, fp: int, k: int) -> int:
+        """Mask of the locals that a stopped frame has; of a fast one in a call, with those unassigned."""
+        plan = self.plan_of(fp)
+        mask = plan.kept(k)
+        if fp != self.sp.value(self.store) and not self.u32(fp) & SLOW:
+            for index in plan.unassigned(k):
+                mask |= 1 << index
+        return mask
+
+    def spoil(self) -> None:
+        """Overwrites all numbers in frames that a program that goes on does not need."""
+        for fp, function, k, _ in self.frames():
+            plan = self.instrumented.plan(function)
+            kept = plan.kept(k)
+            for index, type in enumerate(plan.frame.locals):
+                if not kept >> index & 1 and not type.is_ref:
+                    at = fp + plan.frame.local(index)
+                    self.view[at : at + plan.frame.slot_size] = b"\xa5" * plan.frame.slot_size
+
     def frames(self) -> list[tuple[int, int, int, bool]]:
         """(fp, function, resume point, slow), innermost first."""
         found = []
@@ -245,6 +266,11 @@ class Rig(Plain):
         return super().state(self.names.prefix)
 
 
+def _spoil(rig: Rig, kind: int, fp: int, k: int) -> int:
+    rig.spoil()
+    return 0
+
+
 def flavours(wasm: bytes, **kwargs: object) -> dict[str, Rig]:
     """The module in each way of running it."""
     rigs = {"fast": Rig(wasm, **kwargs)}  # type: ignore[arg-type]
@@ -252,6 +278,10 @@ def flavours(wasm: bytes, **kwargs: object) -> dict[str, Rig]:
     rigs["slow"] = Rig(wasm, **shared)  # type: ignore[arg-type]
     rigs["slow"].make_all_slow()
     rigs["slow"].arm_sites()
+    rigs["live"] = Rig(wasm, frames="live", on_stop=_spoil, **kwargs)  # type: ignore[arg-type]
+    for plan in rigs["live"].instrumented.defined():
+        for site in plan.sites:
+            rigs["live"].view[site.address] = site.kind != "entry"
     rigs["stepped"] = Rig(wasm, **shared)  # type: ignore[arg-type]
     rigs["stepped"].arm_sites()
     rigs["stepped"].arm_stops()

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import wasmtime
 
-from trio_wasmdbg.instrument import instrument
+from trio_wasmdbg.instrument import FRAME_MODES, FrameMode, instrument
 from trio_wasmdbg.wasm import decode_module
 
 from ._harness import ENGINE, Plain, Rig
@@ -149,17 +149,23 @@ def least(action: Callable[[], object], rounds: int = 5) -> float:
 
 def measure_module(name: str, wasm: bytes) -> None:
     """Rewriting and compiling."""
+    for frames in FRAME_MODES:
+        measure_mode(name, wasm, frames)
+
+
+def measure_mode(name: str, wasm: bytes, frames: FrameMode) -> None:
+    """Rewriting and compiling in one mode."""
     module = decode_module(wasm)
     section = module.code_section
     assert section is not None
-    result = instrument(module)
+    result = instrument(module, frames=frames)
     count = sum(plan.instructions for plan in result.defined())
     size = section.end - section.start
-    rewriting = least(lambda: instrument(module))
+    rewriting = least(lambda: instrument(module, frames=frames))
     plain = least(lambda: wasmtime.Module(ENGINE, wasm), 3)
     fast = least(lambda: wasmtime.Module(ENGINE, result.wasm), 3)
     artifacts = [len(wasmtime.Module(ENGINE, w).serialize()) for w in (wasm, result.wasm)]
-    print(f"{name}: {size:,} bytes of code, {count:,} instructions")
+    print(f"{name}, {frames}: {size:,} bytes of code, {count:,} instructions")
     print(f"  rewriting {size / rewriting / 1e6:.2f} MB/s, {rewriting / plain:.2f} of the plain compile time")
     grown = decode_module(result.wasm).code_section
     assert grown is not None
@@ -180,7 +186,9 @@ def kernels() -> bytes:
 def measure_kernels() -> None:
     """Running: each flavour against the plain module."""
     wasm = kernels()
-    rigs: dict[str, Plain] = {"plain": Plain(wasm), "null": Plain(wasm), "fast": Rig(wasm)}
+    rigs: dict[str, Plain] = {"plain": Plain(wasm), "null": Plain(wasm)}
+    for frames in FRAME_MODES:
+        rigs[frames] = Rig(wasm, frames=frames)
     slow = Rig(wasm)
     slow.make_all_slow()
     slow.arm_sites()
@@ -198,11 +206,11 @@ def measure_kernels() -> None:
                 spent = time.process_time() - start
                 best[flavour, name] = min(best.get((flavour, name), math.inf), spent)
     print("kernels at -O2, times the plain run:")
-    for flavour in ("null", "fast", "slow"):
+    for flavour in ("null", *FRAME_MODES, "slow"):
         ratios = [best[flavour, name] / best["plain", name] for name, _ in CALLS]
         row = "  ".join(f"{name} {ratio:5.2f}" for (name, _), ratio in zip(CALLS, ratios, strict=True))
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        print(f"  {flavour:5} {row}  geomean {mean:.2f}")
+        print(f"  {flavour:11} {row}  geomean {mean:.2f}")
 
 
 def main() -> None:

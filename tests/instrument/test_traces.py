@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_wasmdbg.instrument import KIND_STOP, SLOW
+from trio_wasmdbg.instrument import FRAME_MODES, KIND_STOP, SLOW, FrameMode
 from trio_wasmdbg.wasm import Module, decode_module, read_expression
 
 from ._harness import Plain, Rig
@@ -60,33 +60,55 @@ def points(rig: Rig, fp: int, k: int) -> list[Point]:
         if not inner and not slow and not rig.u32(at + 4) >> 31:
             for i in plan.unassigned(position):
                 values[i] = 0
+        kept = rig.kept_at(at, position)
+        shown = tuple(value if kept >> i & 1 else None for i, value in enumerate(values))
         operands = rig.operands_at(at, position, skip)
-        found.append(Point(function, position, tuple(values), operands))  # type: ignore[arg-type]
+        found.append(Point(function, position, shown, operands))  # type: ignore[arg-type]
     return found
 
 
-def check(wasm: bytes, name: str, args: tuple[object, ...], watched: set[int] | None) -> int:
+def seen(expected: list[Point], shown: list[Point]) -> list[Point]:
+    """What the interpreter knows, without the locals that are not *shown*."""
+    found = []
+    for each, at in zip(expected, shown, strict=True):
+        visible: tuple[object, ...] = at.locals
+        values = [None if b is None else a for a, b in zip(each.locals, visible, strict=True)]
+        found.append(each._replace(locals=tuple(values)))  # type: ignore[arg-type]
+    return found
+
+
+def check(
+    wasm: bytes,
+    name: str,
+    args: tuple[object, ...],
+    watched: set[int] | None,
+    frames: FrameMode = "exact",
+) -> int:
     """Compares a call's stops; *watched* functions are slow, their callers may be fast (None: all)."""
     module = decode_module(wasm)
     plain = Plain(wasm)
     function = next(e.index for e in module.exports if e.name == name)
     reference = interpreter(module, plain)
     trace = reference.run(function, args)  # type: ignore[arg-type]
-    compared = 0
+    compared = hidden = 0
 
     def on_stop(rig: Rig, kind: int, fp: int, k: int) -> int:
-        nonlocal compared
+        nonlocal compared, hidden
         if kind == KIND_STOP and compared < LIMIT:
             here = rig.u32(fp) & ~SLOW
             for expected in trace:
                 if watched is None or expected[0].function == here:
-                    assert points(rig, fp, k) == expected
+                    shown = points(rig, fp, k)
+                    assert shown == (expected if frames == "exact" else seen(expected, shown))
+                    hidden += sum(value is None for point in shown for value in point.locals)
                     compared += 1
+                    if frames == "live":
+                        rig.spoil()
                     break
                 assert expected[0].function not in watched, "a stop is missing"
         return 0
 
-    rig = Rig(wasm, on_stop=on_stop)
+    rig = Rig(wasm, on_stop=on_stop, frames=frames)
     for plan in rig.instrumented.defined():
         if watched is None or plan.index in watched:
             for address in (*plan.site_addresses, *plan.stop_addresses):
@@ -103,6 +125,7 @@ def check(wasm: bytes, name: str, args: tuple[object, ...], watched: set[int] | 
         if result[0] == "returned" and module.memories:
             memory = rig.exports[rig.names.memory(0)]
             assert bytes(memory.read(rig.store)) == reference.memory  # type: ignore[union-attr]
+    assert not hidden or frames == "live"
     return compared
 
 
@@ -184,6 +207,10 @@ STACKS = """
 """
 
 
+FRAMES = pytest.mark.parametrize("frames", FRAME_MODES)
+
+
+@FRAMES
 @pytest.mark.parametrize("watched", [None, {0}, {1}, {0, 1}, {2}, {3}, {4}])
 @pytest.mark.parametrize(
     "call",
@@ -194,28 +221,34 @@ STACKS = """
         *(("replaced", (i,)) for i in range(4)),
     ],
 )
-def test_operand_stacks(call: tuple[str, tuple[object, ...]], watched: set[int] | None) -> None:
-    compared = check(wat(STACKS), *call, watched)
+def test_operand_stacks(
+    call: tuple[str, tuple[object, ...]], watched: set[int] | None, frames: FrameMode
+) -> None:
+    compared = check(wat(STACKS), *call, watched, frames)
     if watched is None:
         assert compared > 10
 
 
 @needs_clang
+@FRAMES
 @pytest.mark.parametrize("call", CALLS, ids=str)
 @pytest.mark.parametrize("level", ["-O0", "-O1", "-O2", "-Os"])
-def test_compiled_programs(level: str, call: tuple[str, tuple[object, ...]]) -> None:
-    assert check(compiled(level), *call, None) > 1
+def test_compiled_programs(level: str, call: tuple[str, tuple[object, ...]], frames: FrameMode) -> None:
+    assert check(compiled(level), *call, None, frames) > 1
 
 
 @needs_clang
+@FRAMES
 @pytest.mark.parametrize("level", ["-O0", "-O2"])
 @pytest.mark.parametrize("call", [c for c in CALLS if c[0] in ("fib", "sorted", "tree", "format")], ids=str)
-def test_callers_that_are_fast(level: str, call: tuple[str, tuple[object, ...]]) -> None:
+def test_callers_that_are_fast(
+    level: str, call: tuple[str, tuple[object, ...]], frames: FrameMode
+) -> None:
     """One function at a time is stepped, so its callers are fast unless they are the same function."""
     wasm = compiled(level)
     module = decode_module(wasm)
     total = 0
     for function in module.functions:
         if module.function_name(function.index) != "__wasm_call_ctors":
-            total += check(wasm, *call, {function.index})
+            total += check(wasm, *call, {function.index}, frames)
     assert total > 20

@@ -1,6 +1,6 @@
 """Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
 
-Five modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+Six modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
 for and answers 0 ("go on") to everything.
 """
 
@@ -23,6 +23,7 @@ from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
     KIND_SITE,
     SLOW,
+    FrameMode,
     Instrumented,
     instrument,
     slow_twin,
@@ -31,11 +32,15 @@ from trio_wasmdbg.wasm import decode_module
 
 __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
-MODES: Final = ("plain", "fast", "leaving", "slow", "stepped")
+MODES: Final = ("plain", "fast", "leaving", "live leaving", "slow", "stepped")
 """Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after
-its entry; slow twins everywhere; a stop at every instruction.
+its entry; the same with frames that keep what is live only; slow twins everywhere; a stop at every
+instruction.
 
-Besides these there is ``"scattered"``, for fuzzing: sites and stops at random, others at each stop."""
+Besides these there are, for fuzzing, ``"scattered"`` and ``"live scattered"``: sites and stops at random,
+others at each stop.  In the latter, locals that are not kept are overwritten at each stop."""
+
+_LIVE: Final = "live "
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -98,7 +103,8 @@ class Compiled:
         except wasmtime.WasmtimeError as error:
             raise Failure("invalid", str(error)) from None
         if mode != "plain":
-            self.instrumented = instrument(decode_module(data))
+            frames: FrameMode = "live" if mode.startswith(_LIVE) else "exact"
+            self.instrumented = instrument(decode_module(data), frames=frames)
             data = self.instrumented.wasm
         # A failure to compile what was valid is a bug of ours: it goes up as it is.
         self.module = wasmtime.Module(engine(), data)
@@ -119,6 +125,8 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
             _worlds[number or 0]._site(values[4])
         _worlds[number or 0].hook_calls += 1
         if _worlds[number or 0].mode == "scattered":
+            if _worlds[number or 0].live:
+                _worlds[number or 0].spoil(values[4], values[8])
             _worlds[number or 0].scatter()
     except BaseException as error:
         _worlds[number or 0].error = error
@@ -195,7 +203,8 @@ class World:
     """One store, in which a whole script runs."""
 
     def __init__(self, mode: str) -> None:
-        self.mode = mode
+        self.mode = mode.removeprefix(_LIVE)
+        self.live = mode.startswith(_LIVE)
         self.store = wasmtime.Store(engine())
         self.context = self.store._context()
         self.linker = capi.RawLinker.new(engine())
@@ -294,6 +303,17 @@ class World:
                 for _ in range(2 if count else 0):
                     byte = ctypes.c_ubyte.from_address(instance.base + base + self.random.randrange(count))
                     byte.value ^= 1
+
+    def spoil(self, fp: int, k: int) -> None:
+        """Overwrites the locals that the frame where the guest has stopped need not have."""
+        instance = self._owner()
+        assert instance is not None and instance.compiled.instrumented is not None
+        word = ctypes.c_uint32.from_address(instance.base + fp).value
+        plan = instance.compiled.instrumented.plan(word & ~SLOW)
+        kept = plan.kept(k)
+        for index, type in enumerate(plan.frame.locals):
+            if not kept >> index & 1 and not type.is_ref:
+                ctypes.memset(instance.base + fp + plan.frame.local(index), 0xA5, plan.frame.slot_size)
 
     def _site(self, fp: int) -> None:
         """A fast twin has left, and its slot has no slow twin yet."""

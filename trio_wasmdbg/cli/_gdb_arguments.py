@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from attrs import frozen
 
-__all__ = ["GdbOptions", "add_gdb_parser", "gdb_options", "platform_form"]
+from trio_wasmdbg import FrameMode
+
+__all__ = ["GdbOptions", "add_frames", "add_gdb_parser", "gdb_options", "platform_form"]
 
 
 @frozen
@@ -24,6 +26,7 @@ class GdbOptions:
     environment: tuple[tuple[str, str], ...] = ()
     invoke: str | None = None
     when_client_leaves: Literal["pause", "resume", "kill"] = "pause"
+    frames: FrameMode = "exact"
 
 
 _PLATFORM = "--gdb="
@@ -50,7 +53,7 @@ def add_gdb_parser(
         "gdb",
         help="serve a WASI command to LLDB",
         usage="%(prog)s [-h] [--listen HOST:PORT] [--when-client-leaves WHAT] [--dir HOST[::GUEST]] "
-        "[--env NAME[=VALUE]]\n       [--invoke EXPORT] FILE [ARGUMENT ...]",
+        "[--env NAME[=VALUE]]\n       [--invoke EXPORT] [--frames HOW] FILE [ARGUMENT ...]",
         description="Waits for LLDB 22, at the guest's first instruction.  What the guest writes goes to the "
         "debugger\nwhile one is attached, to standard output otherwise.  The exit code is the guest's.",
         epilog="examples:\n  trio-wasmdbg gdb --listen 127.0.0.1:1234 program.wasm\n"
@@ -85,8 +88,21 @@ def add_gdb_parser(
         help="an environment variable for the guest; without a value, this process's own",
     )  # fmt: skip
     gdb.add_argument("--invoke", metavar="EXPORT", help="call this export with the arguments as numbers")
+    add_frames(gdb)
     gdb.add_argument("file", metavar="FILE", help="a module, binary (.wasm) or text (.wat)")
     gdb.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="the guest's arguments")
+
+
+def add_frames(parser: argparse.ArgumentParser) -> None:
+    """Add ``--frames``."""
+    parser.add_argument(
+        "--frames",
+        choices=get_args(FrameMode),
+        default="exact",
+        metavar="HOW",
+        help="keep every local of every frame (exact; the default), or only those that the program still "
+        "needs (live), which starts and runs faster",
+    )
 
 
 def gdb_options(found: argparse.Namespace) -> GdbOptions:
@@ -101,6 +117,7 @@ def gdb_options(found: argparse.Namespace) -> GdbOptions:
         environment=tuple(found.env),
         invoke=found.invoke,
         when_client_leaves=found.when_client_leaves,
+        frames=found.frames,
     )
 
 

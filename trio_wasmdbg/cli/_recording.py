@@ -8,7 +8,7 @@ from itertools import islice
 
 import wasmtime
 
-from trio_wasmdbg import UNAVAILABLE, Frame, events
+from trio_wasmdbg import OPTIMISED_OUT, UNAVAILABLE, Frame, events
 from trio_wasmdbg.cli._records import EventRecord, FrameRecord, LocalRecord, Value
 from trio_wasmdbg.wasm import disassemble
 
@@ -65,8 +65,11 @@ def stack_records(frame: Frame | None) -> list[FrameRecord]:
 
 
 def _value(type: str, value: object) -> Value:
-    known = value is not UNAVAILABLE
-    return Value(type, value if known else None, known)
+    if value is UNAVAILABLE:
+        return Value(type, None, known=False)
+    if value is OPTIMISED_OUT:
+        return Value(type, repr(value), known=False)
+    return Value(type, value)
 
 
 def event_record(event: events.Event) -> EventRecord:

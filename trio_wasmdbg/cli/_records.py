@@ -21,7 +21,7 @@ class Value:
     value: object
     """An int (signed or not), a float, 16 bytes for ``v128``, or what a reference stands for (null: None)."""
     known: bool = True
-    """False where the debugger can't know: the value is not looked at then."""
+    """False where the debugger can't know: ``value`` may say in words why."""
 
 
 @frozen

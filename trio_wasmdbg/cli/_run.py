@@ -73,7 +73,9 @@ async def _load_and_run(
     try:
         size = file_size((await path.stat()).st_size)
         async with status(f"loading {path.name} ({size})", sys.stderr, os.environ) as tell:
-            module = await load_module(make_engine(), Path(path), progress=tell)
+            module = await load_module(
+                make_engine(), Path(path), frames=options.frames, progress=tell
+            )
     except OSError as error:
         return complain(error.strerror or str(error), FAILED)
     except (wasmtime.WasmtimeError, DebuggerError) as error:

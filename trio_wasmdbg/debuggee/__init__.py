@@ -9,7 +9,7 @@ Start reading at ``_debuggee`` (the handle), then ``_core`` (the theory of opera
 from ._cache import USER_CACHE, ModuleCache
 from ._convenience import debug_wasm, make_engine
 from ._debuggee import Debuggee, Statistics
-from ._frames import UNAVAILABLE, Frame, Unavailable, Variable
+from ._frames import OPTIMISED_OUT, UNAVAILABLE, Frame, OptimisedOut, Unavailable, Variable
 from ._guest import Guest, Imports
 from ._instances import GuestInstance
 from ._modules import GuestModule, Source, load_module
@@ -22,6 +22,7 @@ from ._traps import GuestTrap
 from ._view import StoreView
 
 __all__ = [
+    "OPTIMISED_OUT",
     "UNAVAILABLE",
     "USER_CACHE",
     "Activation",
@@ -38,6 +39,7 @@ __all__ = [
     "GuestTrap",
     "Imports",
     "ModuleCache",
+    "OptimisedOut",
     "Progress",
     "Returned",
     "Source",

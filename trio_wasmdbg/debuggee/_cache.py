@@ -28,7 +28,7 @@ import platformdirs
 from attrs import field, frozen, validators
 
 from .._version import __version__
-from ..instrument import DamagedError, Instrumented, restored, saved
+from ..instrument import DamagedError, FrameMode, Instrumented, restored, saved
 from ..wasm import Module
 
 __all__ = ["ModuleCache", "USER_CACHE"]
@@ -42,9 +42,6 @@ _SUFFIX: Final = ".rewritten"
 _UNFINISHED: Final = ".unfinished"
 _FORGOTTEN: Final = 3600
 """Seconds after which a file that its writer has not finished is removed."""
-_MODE: Final = "exact"
-"""How the module is rewritten; part of the key."""
-
 
 class _Entry(NamedTuple):
     """A file of the folder, oldest first when sorted."""
@@ -81,11 +78,13 @@ class ModuleCache:
     max_size: int = field(default=512 << 20, validator=validators.ge(0), kw_only=True)
     min_module: int = field(default=64 << 10, validator=validators.ge(0), kw_only=True)
 
-    def load(self, module: Module, tick: Callable[[], None] = _no_tick) -> Instrumented | None:
-        """What was kept of *module*; None if nothing usable was.  Blocks while reading."""
+    def load(
+        self, module: Module, tick: Callable[[], None] = _no_tick, *, frames: FrameMode = "exact"
+    ) -> Instrumented | None:
+        """What was kept of *module* in this mode; None if nothing usable was.  Blocks while reading."""
         if len(module.data) < self.min_module:
             return None
-        key = _key(module)
+        key = _key(module, frames)
         with self._folder(make=False) as folder:
             if folder is None:
                 return None
@@ -107,7 +106,7 @@ class ModuleCache:
         """Keep this; remove what does not fit any more.  Blocks while writing."""
         if len(instrumented.original.data) < self.min_module:
             return
-        key = _key(instrumented.original)
+        key = _key(instrumented.original, instrumented.mode)
         pieces = saved(instrumented, key, tick)
         if sum(map(len, pieces)) > self.max_size:
             return
@@ -119,11 +118,11 @@ class ModuleCache:
                 except OSError as error:
                     logger.warning("the cache of rewritten modules can't be written: %s", error)
 
-    def discard(self, module: Module) -> None:
-        """Forget what was kept of *module*."""
+    def discard(self, module: Module, *, frames: FrameMode = "exact") -> None:
+        """Forget what was kept of *module* in this mode."""
         with self._folder(make=False) as folder:
             if folder is not None:
-                _remove(folder, _name(_key(module)))
+                _remove(folder, _name(_key(module, frames)))
 
     @contextmanager
     def _folder(self, *, make: bool) -> Iterator[int | None]:
@@ -158,7 +157,7 @@ USER_CACHE: Final = ModuleCache()
 @cache
 def _program() -> bytes:
     """Stands for the code that rewrites: its version, and its source, which changes more often."""
-    digest = hashlib.sha256(f"{__version__} {_MODE}".encode())
+    digest = hashlib.sha256(__version__.encode())
     package = resources.files("trio_wasmdbg")
     for folder in ("instrument", "wasm"):
         files = sorted((package / folder).iterdir(), key=lambda file: file.name)
@@ -170,8 +169,8 @@ def _program() -> bytes:
     return digest.digest()
 
 
-def _key(module: Module) -> bytes:
-    return hashlib.sha256(hashlib.sha256(module.data).digest() + _program()).digest()
+def _key(module: Module, frames: FrameMode) -> bytes:
+    return hashlib.sha256(hashlib.sha256(module.data).digest() + _program() + frames.encode()).digest()
 
 
 def _name(key: bytes) -> str:

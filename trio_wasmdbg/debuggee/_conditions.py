@@ -42,7 +42,11 @@ def compile_conditions(module: Module, plan: FunctionPlan, key: TwinKey) -> Mapp
     for k, texts in key:
         scope = Scope.at(module, plan.index, plan.frame.locals, plan.operand_types(k))
         try:
-            found[k] = AnyOf(tuple(check(parse(text), scope) for text in texts))
+            checked = tuple(check(parse(text), scope) for text in texts)
         except ExpressionError:
             continue
+        # In live mode the frame may have a local that is optimised out there, or not: the host knows.
+        kept = plan.kept(k)
+        if all(kept >> local & 1 for each in checked for local in each.references().locals):
+            found[k] = AnyOf(checked)
     return found

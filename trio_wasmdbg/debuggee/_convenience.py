@@ -10,6 +10,7 @@ import trio
 import wasmtime
 
 from .. import capi
+from ..instrument import FrameMode
 from ._debuggee import Debuggee
 from ._guest import Guest, Imports
 from ._modules import GuestModule, Source, load_module
@@ -34,6 +35,7 @@ async def debug_wasm(
     imports: Imports | None = None,
     wasi: wasmtime.WasiConfig | None = None,
     engine: wasmtime.Engine | None = None,
+    frames: FrameMode = "exact",
     limiter: trio.CapacityLimiter | None = None,
 ) -> AsyncIterator[Debuggee]:
     """Debug one export of one module: ``async with debug_wasm("app.wasm") as debuggee:``
@@ -44,6 +46,7 @@ async def debug_wasm(
     :param imports: as for :meth:`Guest.instantiate`; they win over WASI's functions.
     :param wasi: the guest's WASI; by default it has neither arguments, folders nor streams.
     :param engine: default: a new one; that of a loaded module, if *source* is one.
+    :param frames: as for :func:`load_module`; a loaded module has its own.
     :raises: as :func:`load_module` and :func:`open_debuggee`.
 
     The export's result is ``Finished.result``; a WASI program's exit code is ``Finished.exit_code``.
@@ -52,7 +55,7 @@ async def debug_wasm(
     if isinstance(source, GuestModule):
         module = source
     else:
-        module = await load_module(engine or make_engine(), source)
+        module = await load_module(engine or make_engine(), source, frames=frames)
     store = wasmtime.Store(module.engine)
     store.set_wasi(wasi or wasmtime.WasiConfig())
 

@@ -7,6 +7,7 @@ stands what that leaves behind; the states in ``engine._lifecycle`` exist for no
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, final
 
@@ -47,6 +48,8 @@ class Statistics:
     instances: int
     slow_twins: int
     breakpoints: int
+    frames: dict[str, int]
+    """How many of the instances keep their frames in each way (see :func:`load_module`)."""
 
 
 @final
@@ -114,6 +117,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
             breakpoints=len(core.arming.decider.breakpoints),
+            frames=dict(Counter(instance.module.frames for instance in core.state.instances)),
         )
 
     # ── running ────────────────────────────────────────────────────────────────────────────────

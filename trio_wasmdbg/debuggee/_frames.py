@@ -9,8 +9,8 @@ from attrs import frozen
 
 from ..addresses import ModuleOffset
 from ..engine import FramePlace, RawFrame, encode_value
-from ..errors import NotFoundError, StaleHandleError, UsageError
-from ..instrument import MATERIALISED, FunctionPlan
+from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
+from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan
 from ..symbols import local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
 from ._edits import EarlyReturn
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ._instances import GuestInstance
     from ._stack import Stack
 
-__all__ = ["UNAVAILABLE", "Frame", "Unavailable", "Variable", "is_call"]
+__all__ = ["OPTIMISED_OUT", "UNAVAILABLE", "Frame", "OptimisedOut", "Unavailable", "Variable", "is_call"]
 
 
 @final
@@ -34,6 +34,18 @@ class Unavailable:
 
 
 UNAVAILABLE = Unavailable()
+
+
+@final
+class OptimisedOut:
+    """The value of a local that was not kept: the module was loaded with ``frames="live"``, and the program
+    does not need the local any more at this place."""
+
+    def __repr__(self) -> str:
+        return "<optimised out>"
+
+
+OPTIMISED_OUT = OptimisedOut()
 
 
 @frozen
@@ -162,7 +174,11 @@ class Frame(metaclass=NoPublicConstructor):
 
     @property
     def locals(self) -> tuple[Any, ...]:
-        """The value of every local, parameters first."""
+        """The value of every local, parameters first.
+
+        With ``frames="live"``, :data:`OPTIMISED_OUT` for those that the program does not need any more.  In a
+        function that was stopped at its entry, or is called from there on, all are there.
+        """
         self._check()
         return tuple(self._local(index) for index in range(len(self._plan.frame.locals)))
 
@@ -187,11 +203,17 @@ class Frame(metaclass=NoPublicConstructor):
         """Change a local; the guest sees the new value when it goes on in this frame.
 
         :raises TypeError, ValueError: *value* is not of the local's type.
+        :raises OptimisedOutError: it was not kept, since nothing would read it.
         :raises UsageError: the frame is of a guest that has been unwound by a trap already.
         """
         self._check()
         self._require_resumable()
         index = self.local_index(which)
+        if not self._kept() >> index & 1:
+            raise OptimisedOutError(
+                f"local {index} is optimised out at {self.module_offset:#x} of {self.function_name}: "
+                'the program does not need it any more (the module was loaded with frames="live")'
+            )
         self._materialise()
         frame = self._plan.frame
         self._instance._write_slot(frame.locals[index], self._raw.fp + frame.local(index), value)
@@ -261,6 +283,7 @@ class Frame(metaclass=NoPublicConstructor):
         :param offset: module offset of the instruction; a place inside one means that one.
         :raises UsageError: this is not the innermost frame; the offset is outside of the function or
             in dead code; or the operand stack holds other types there.
+        :raises OptimisedOutError: the code there needs a local that was not kept.
         """
         self._check()
         self._require_resumable()
@@ -274,6 +297,16 @@ class Frame(metaclass=NoPublicConstructor):
         if here != there:
             raise UsageError(
                 f"the operand stack holds ({_names(here)}) here and ({_names(there)}) at {offset:#x}"
+            )
+        kept = self._kept()
+        lost = self._plan.kept(target) & ~kept
+        if not lost and not target and not self._raw.slow:
+            # It would pass for a function that was stopped at its entry, of which everything is known.
+            lost = (1 << len(self._plan.frame.locals)) - 1 & ~kept
+        if lost:
+            local = (lost & -lost).bit_length() - 1
+            raise OptimisedOutError(
+                f"the code at {offset:#x} needs local {local}, which is optimised out here"
             )
         self._core.edits.redirect = target
         self._resume_point = target
@@ -360,11 +393,30 @@ class Frame(metaclass=NoPublicConstructor):
     def _local(self, index: int) -> Any:
         if not self._exact:
             return UNAVAILABLE
+        if not self._kept() >> index & 1:
+            return OPTIMISED_OUT
         frame = self._plan.frame
         valtype = frame.locals[index]
         if self._fast_caller and not self._is_materialised() and index in self._unassigned():
             return zero(valtype)
         return self._instance._read_slot(valtype, self._raw.fp + frame.local(index))
+
+    def _kept(self) -> int:
+        """Mask of the locals that the frame has."""
+        if self._instance.module.frames == "exact" or self._entered_at() == 0:
+            return -1
+        mask = self._plan.kept(self._resume_point)
+        if self._fast_caller:
+            for index in self._unassigned():
+                mask |= 1 << index
+        return mask
+
+    def _entered_at(self) -> int | None:
+        """Where this activation has left its fast twin; None if it has not.  At the entry, nothing gets lost.
+        """
+        if self._raw.slow:
+            return self._instance._debug_memory.u32(self._raw.fp + ENTERED_OFFSET)
+        return None if self._at_call else self._raw.resume_point
 
     def _unassigned(self) -> frozenset[int]:
         return self._plan.unassigned(self._resume_point)

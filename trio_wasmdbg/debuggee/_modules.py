@@ -16,7 +16,16 @@ from attrs import frozen
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
 from ..errors import NotFoundError
-from ..instrument import Companion, FunctionPlan, Instrumented, Place, instrument, slow_twin
+from ..instrument import (
+    FRAME_MODES,
+    Companion,
+    FrameMode,
+    FunctionPlan,
+    Instrumented,
+    Place,
+    instrument,
+    slow_twin,
+)
 from ..symbols import function_label
 from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, read_body
 from ._cache import USER_CACHE, ModuleCache
@@ -83,6 +92,11 @@ class GuestModule(metaclass=NoPublicConstructor):
     def name(self) -> str | None:
         """From the name section, else the file's name, else None."""
         return self._name
+
+    @property
+    def frames(self) -> FrameMode:
+        """How much of each frame is kept, as :func:`load_module` was told."""
+        return self._instrumented.mode
 
     @property
     def original(self) -> Module:
@@ -290,6 +304,7 @@ async def load_module(
     source: Source,
     *,
     name: str | None = None,
+    frames: FrameMode = "exact",
     progress: Callable[[Progress], None] | None = None,
     cache: ModuleCache | None = USER_CACHE,
 ) -> GuestModule:
@@ -299,10 +314,14 @@ async def load_module(
     :param source: wasm bytes, wat text (``str`` or bytes that begin with ``(`` or ``;;``), or a
         path to a file with either (``Path``, or any other ``str``).
     :param name: what to call it; default: its name section's name, else the file's.
+    :param frames: how much is kept of the frames of functions that run at full speed: ``"exact"``, every
+        local of every frame; ``"live"``, the locals that the program still needs at that place, which makes
+        loading and running faster: the others read as :data:`OPTIMISED_OUT`.
     :param progress: called in the trio thread now and then, with how far loading has come; never after this
         function has returned.  What it raises is raised here.
     :param cache: where rewritten modules are kept, so that the next time is faster; default: a folder in the
         user's cache folder.  None: nowhere.
+    :raises ValueError: there are no such *frames*.
     :raises wasmtime.WasmtimeError: the engine refuses the module.
     :raises ModuleError: it is valid, but uses something that can't be made debuggable; the
         message has feature, offset and function.
@@ -312,6 +331,8 @@ async def load_module(
     runs to its end, its result is dropped).
     """
 
+    if frames not in FRAME_MODES:
+        raise ValueError(f"frames are kept in the ways {', '.join(FRAME_MODES)}, not {frames!r}")
     teller = None if progress is None else Teller(progress, trio.lowlevel.current_trio_token())
     report = _report_nothing if teller is None else teller.report
 
@@ -328,7 +349,7 @@ async def load_module(
         with collections_held_back():
             original = decode_module(data)
             tick()
-        instrumented, compiled = _rewrite_and_compile(engine, original, cache, tick, report)
+        instrumented, compiled = _rewrite_and_compile(engine, original, frames, cache, tick, report)
         return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)
 
     if teller is None:
@@ -356,6 +377,7 @@ def _report_nothing(stage: Stage, done: int, total: int) -> None:
 def _rewrite_and_compile(
     engine: wasmtime.Engine,
     original: Module,
+    frames: FrameMode,
     cache: ModuleCache | None,
     tick: Callable[[], None],
     report: _Report,
@@ -366,7 +388,7 @@ def _rewrite_and_compile(
     kept = None
     if cache is not None:
         with collections_held_back():
-            kept = cache.load(original, tick)
+            kept = cache.load(original, tick, frames=frames)
     if kept is not None:
         report("rewrite", code, code)
         report("compile", 0, size)
@@ -375,12 +397,12 @@ def _rewrite_and_compile(
         except wasmtime.WasmtimeError:
             # Not for this reason alone: an engine may refuse it fresh from the rewriter as well.
             assert cache is not None
-            cache.discard(original)
+            cache.discard(original, frames=frames)
         else:
             report("compile", size, size)
             return kept, compiled
     with collections_held_back():
-        instrumented = instrument(original, tick=tick, progress=partial(report, "rewrite"))
+        instrumented = instrument(original, frames=frames, tick=tick, progress=partial(report, "rewrite"))
     report("compile", 0, size)
     compiled = capi.compile(engine, instrumented.wasm)
     report("compile", size, size)

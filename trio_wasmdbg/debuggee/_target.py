@@ -32,7 +32,7 @@ from ..engine import Breakpoint, Signal, State, StepKind, Watchpoint, decode_val
 from ..errors import InternalError, NotFoundError, UsageError, WrongStateError
 from ..wasm import ValType
 from ._debuggee import Debuggee
-from ._frames import UNAVAILABLE, Frame
+from ._frames import OPTIMISED_OUT, UNAVAILABLE, Frame
 from ._instances import GuestInstance
 from ._messages import Continue
 from ._modules import GuestModule
@@ -44,8 +44,8 @@ R = TypeVar("R")
 
 
 def _encode(valtype: ValType, value: object) -> bytes:
-    if value is UNAVAILABLE:
-        raise UsageError("this value is not available here")
+    if value is UNAVAILABLE or value is OPTIMISED_OUT:
+        raise UsageError(f"this value can't be had here: {value!r}")
     if valtype.is_ref:
         raise UsageError(f"a {valtype} has no bytes")
     return encode_value(valtype, value)

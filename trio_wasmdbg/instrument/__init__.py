@@ -35,7 +35,15 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 
 from ._code_map import CodeMap, Place
 from ._companion import Companion, slow_twin
-from ._frames import HEADER_SIZE, INSTANCE_OFFSET, MATERIALISED, RESUME_OFFSET, SLOW, FrameLayout
+from ._frames import (
+    ENTERED_OFFSET,
+    HEADER_SIZE,
+    INSTANCE_OFFSET,
+    MATERIALISED,
+    RESUME_OFFSET,
+    SLOW,
+    FrameLayout,
+)
 from ._layout import (
     HOOK_SLOT,
     KIND_SITE,
@@ -53,6 +61,7 @@ from ._layout import (
     Layout,
     Reserved,
 )
+from ._modes import FRAME_MODES, FrameMode
 from ._plans import FunctionPlan, Instrumented, Site
 from ._rewrite import instrument
 from ._saved import DamagedError, restored, saved
@@ -61,6 +70,8 @@ from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, 
 
 __all__ = [
     "ASKS",
+    "ENTERED_OFFSET",
+    "FRAME_MODES",
     "NOTES",
     "TRACE_BASE",
     "TRACE_ENTRIES",
@@ -91,6 +102,7 @@ __all__ = [
     "Conditions",
     "DamagedError",
     "FrameLayout",
+    "FrameMode",
     "FunctionPlan",
     "Instrumented",
     "Layout",

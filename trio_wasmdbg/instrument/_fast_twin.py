@@ -16,6 +16,10 @@ The state of the locals is found in one pass: control flow is structured, so eve
 other than a loop's comes before the label; at a loop's header, everything that the loop assigns is
 taken for dirty.  Operands stored are always the lowest ones; :attr:`FastTwinBuilder._stored` is the
 topmost of them, as the typed stack shows it.
+
+In *live* mode, only those locals are stored that the program still needs (see ``_liveness``); a local that
+is dead stays dirty.  On entry everything is stored: it costs nothing there, and a frame that was left for
+the slow twin at its entry has all locals for as long as it exists.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import INSTANCE_OFFSET, RESUME_OFFSET, FrameLayout
 from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
 from ._layout import INSTANCE_ID, SITES_BASE
+from ._liveness import Liveness
 from ._stores import Copied, FrameStores
 from ._survey import branch_depths, survey
 
@@ -90,8 +95,10 @@ class FastTwinBuilder:
         slot: int,
         escapable: bool,
         first_site: int,
+        live: Liveness | None,
         tick: Callable[[], None],
     ) -> None:
+        """:param live: what to store locals by; None: all of them are."""
         self._module = module
         self._typed = typed
         self._frame = frame
@@ -102,6 +109,7 @@ class FastTwinBuilder:
         self._tick = tick
         self._type = typed.function.type
         self._survey = survey(typed)
+        self._live = live
         self._fp = len(typed.locals)
         self._access = FrameAccess(additions, self._fp)
         body = typed.function.body
@@ -313,14 +321,19 @@ class FastTwinBuilder:
             ]
         )
 
-    def _locals(self) -> bytes:
-        """Stores all locals that the frame does not have."""
-        return self._stores.locals(self._now.dirty) + self._stores.zeros(self._now.zero)
+    def _needed(self, k: int) -> int:
+        """Mask of the locals that the frame must have at instruction *k*."""
+        return -1 if self._live is None else self._live.at(k)
 
-    def _leave(self, operands: list[Copied], resume_point: int) -> bytes:
+    def _locals(self, needed: int) -> bytes:
+        """Stores those of the locals *needed* that the frame does not have."""
+        now, stores = self._now, self._stores
+        return stores.locals(now.dirty & needed) + stores.zeros(now.zero & needed)
+
+    def _leave(self, operands: list[Copied], resume_point: int, needed: int) -> bytes:
         """Stores everything that the frame lacks, and goes."""
         stores = self._stores.operands(operands)
-        return b"".join([self._activation(), stores, self._locals(), self._exit(resume_point)])
+        return b"".join([self._activation(), stores, self._locals(needed), self._exit(resume_point)])
 
     def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
         """A check site.  Each has its own address: of two checks of one byte, Cranelift would delete
@@ -330,7 +343,9 @@ class FastTwinBuilder:
         load = self._additions.memory_access(0x2D, address)  # i32.load8_u
         self._writer.out += b"".join([emit.i32_const(0), load, emit.IF_EMPTY, cold, emit.END])
 
-    def _check_caught(self, resume_point: int, types: tuple[ValType, ...], base: int) -> None:
+    def _check_caught(
+        self, resume_point: int, types: tuple[ValType, ...], base: int, needed: int
+    ) -> None:
         """Where an exception may have come to.
 
         Frames that were unwound are taken off the shadow stack.  There is a check site, because the one
@@ -339,7 +354,7 @@ class FastTwinBuilder:
         """
         self._writer.out += b"".join([self._access.fp, emit.global_set(SP), self._own_instance()])
         operands = self._stores.peek(types, base)
-        parts = [self._stores.operands(operands), self._stores.unless_materialised(self._locals())]
+        parts = [self._stores.operands(operands), self._stores.unless_materialised(self._locals(needed))]
         self._check(resume_point, CATCH, b"".join([*parts, self._exit(resume_point)]))
 
     # ── the pieces of a body ───────────────────────────────────────────────────────────────────
@@ -348,7 +363,7 @@ class FastTwinBuilder:
         out = self._writer.out
         if not self._leaf:
             out += self._frame_address() + emit.local_set(self._fp)
-        self._check(0, ENTRY, self._leave([], 0))
+        self._check(0, ENTRY, self._leave([], 0, -1))
         if self._survey.tries:
             # What catches an exception puts the stack pointer back to this frame, so it must be there.
             out += self._activation() + self._access.store_i32(RESUME_OFFSET, emit.i32_const(0))
@@ -390,7 +405,7 @@ class FastTwinBuilder:
         if facts.calls or (facts.traps and now.active == UNCERTAIN):
             self._activate(k)
         if facts.calls:
-            before = now.dirty & ~facts.assigned
+            before = now.dirty & ~facts.assigned & self._needed(k)
             if before:
                 # Clean in the whole loop then: stored once instead of in each iteration.
                 writer.copy_to(instruction.offset)
@@ -401,10 +416,10 @@ class FastTwinBuilder:
         now.zero &= ~assigned
         writer.copy_to(instruction.end)
         if facts.catches:
-            self._check_caught(k + 1, control.params, control.height)
+            self._check_caught(k + 1, control.params, control.height, self._needed(k))
         elif facts.endless:
             operands = self._stores.peek(control.params, control.height)
-            self._check(k + 1, LOOP, self._leave(operands, k + 1))
+            self._check(k + 1, LOOP, self._leave(operands, k + 1, self._needed(k)))
 
     def _else(self, live: bool) -> None:
         label = self._labels[-1]
@@ -439,7 +454,8 @@ class FastTwinBuilder:
             instructions = self._typed.instructions
             control = self._typed.controls[k]
             self._writer.copy_to(instructions[k].end)
-            self._check_caught(min(k + 1, len(instructions) - 1), control.results, control.height)
+            after = min(k + 1, len(instructions) - 1)
+            self._check_caught(after, control.results, control.height, self._needed(k))
         self._note_activity(k)
 
     def _forget(self, label: Label) -> None:
@@ -458,8 +474,9 @@ class FastTwinBuilder:
         writer.copy_to(instruction.offset)
         self._store_operands(stack, high)
         writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
-        writer.out += stores.locals(now.dirty)
-        now.dirty = 0
+        needed = self._needed(k)
+        writer.out += stores.locals(now.dirty & needed)
+        now.dirty &= ~needed
         if self._tries:
             self._tries[-1].throw(now)
         self._unassigned[k] = now.zero
@@ -467,7 +484,7 @@ class FastTwinBuilder:
         # After the call: only the results are not in the frame.
         operands = stores.operands(stores.peek(results, high))
         # The host may have written the zeros already, and changed one since.
-        zeros = stores.unless_materialised(stores.zeros(now.zero))
+        zeros = stores.unless_materialised(stores.zeros(now.zero & needed))
         self._check(k + 1, AFTER_CALL, b"".join([operands, zeros, self._exit(k + 1)]))
 
     def _signature(self, instruction: Instruction) -> tuple[int, tuple[ValType, ...]]:
@@ -489,7 +506,8 @@ class FastTwinBuilder:
         operands = self._stores.expose(stack, self._keep_stored(stack, stack.height + 1 - count))
         get = [emit.local_get(copied.local) for copied in operands]
         condition = foreseen_trap(instruction.op.code, get[-count:])
-        parts = [*get[:-count], condition, emit.IF_EMPTY, self._leave(operands, k), emit.END, *get[-count:]]
+        leave = self._leave(operands, k, self._needed(k))
+        parts = [*get[:-count], condition, emit.IF_EMPTY, leave, emit.END, *get[-count:]]
         self._writer.out += b"".join(parts)
 
     def _unreachable(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
@@ -497,7 +515,7 @@ class FastTwinBuilder:
         self._writer.out += self._activation()
         high = stack.height + 1 if stack is not None else 0
         self._stores.pop_into_frame(stack, self._keep_stored(stack, high))
-        self._writer.out += self._locals() + self._exit(k)
+        self._writer.out += self._locals(self._needed(k)) + self._exit(k)
 
     def _throw(self, k: int, instruction: Instruction) -> None:
         if self._now.active == UNCERTAIN:
@@ -505,8 +523,9 @@ class FastTwinBuilder:
         if self._tries:
             self._writer.copy_to(instruction.offset)
             self._writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
-            self._writer.out += self._stores.locals(self._now.dirty)
-            self._now.dirty = 0
+            needed = self._needed(k)
+            self._writer.out += self._stores.locals(self._now.dirty & needed)
+            self._now.dirty &= ~needed
             self._tries[-1].throw(self._now)
 
     def _finish(self) -> FastTwin:

@@ -5,7 +5,7 @@ A frame is a piece of the debug memory, 16-aligned, addressed by its lowest byte
     +0   u32  function index | SLOW
     +4   u32  resume point | MATERIALISED
     +8   u32  the instance that was current before (functions that can be entered from outside only)
-    +12  u32  free
+    +12  u32  the resume point at which its slow twin was entered (while that runs it)
     +16  the locals, parameters first, one slot each
     ...  the operand stack, bottom first, one slot each
 
@@ -21,6 +21,7 @@ from attrs import frozen
 from ..wasm import ValType
 
 __all__ = [
+    "ENTERED_OFFSET",
     "HEADER_SIZE",
     "INSTANCE_OFFSET",
     "MAX_FRAME",
@@ -33,6 +34,7 @@ __all__ = [
 HEADER_SIZE = 16
 RESUME_OFFSET = 4
 INSTANCE_OFFSET = 8
+ENTERED_OFFSET = 12
 
 MAX_FRAME = 1 << 20
 """Bytes that one frame may take: a part of the stack that leaves room for others."""

@@ -21,6 +21,8 @@ from ._code_map import CodeMap
 from ._fast_twin import FastTwin, FastTwinBuilder
 from ._frames import FrameLayout
 from ._layout import SITES_BASE, Layout, Reserved
+from ._liveness import Liveness, liveness
+from ._modes import FrameMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,6 +157,16 @@ class FunctionPlan:
         mask = self._owner._details(self.index).analysis().unassigned.get(k, 0)
         return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
 
+    def kept(self, k: int) -> int:
+        """Mask of the locals that any frame of this function has at instruction *k*.
+
+        That are all, but in live mode those that are live there.  A fast frame in a call also knows its
+        :meth:`unassigned` ones.
+        """
+        everything = (1 << len(self.frame.locals)) - 1
+        live = self._owner._details(self.index).live()
+        return everything if live is None else live.before(k)
+
     def has_frame(self, k: int) -> bool:
         """Whether the fast twin has its frame pushed at instruction *k*, one that calls or may trap.
 
@@ -175,7 +187,9 @@ class _Details:
     offsets: array[int]
     end: int
     _analyse: Callable[[TypedBody], FastTwin]
+    _mode: FrameMode
     _analysis: FastTwin | None = None
+    _live: Liveness | None = None
 
     def analysis(self) -> FastTwin:
         """The fast twin, made once more."""
@@ -183,12 +197,19 @@ class _Details:
             self._analysis = self._analyse(self.typed)
         return self._analysis
 
+    def live(self) -> Liveness | None:
+        """What is live where; None if that does not matter."""
+        if self._live is None and self._mode == "live":
+            self._live = liveness(self.typed)
+        return self._live
+
 
 @define(eq=False)
 class Instrumented:
     """A rewritten module and what is known of it.
 
     :ivar original: the module as it was.
+    :ivar mode: how much of each frame is kept.
     :ivar wasm: the rewritten module's bytes.
     :ivar plans: by function index; None for imported and for opaque functions.
     :ivar opaque: by function index, why a function could not be made debuggable: it was copied as it is,
@@ -200,6 +221,7 @@ class Instrumented:
     """
 
     original: Module
+    mode: FrameMode
     names: Reserved
     additions: Additions = field(repr=False)
     wasm: bytes = field(default=b"", repr=False)
@@ -234,7 +256,7 @@ class Instrumented:
             return details
         typed = type_body(self.original, self.original.functions[index])
         offsets = array("I", [i.offset for i in typed.instructions])
-        details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse)
+        details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse, self.mode)
         self._cache[index] = details
         for oldest in list(self._cache)[:-KEPT]:
             self._cache.pop(oldest, None)
@@ -244,6 +266,7 @@ class Instrumented:
         plan = self.plan(typed.function.index)
         builder = FastTwinBuilder(
             self.original, typed, plan.frame, self.additions,
-            slot=plan.slot, escapable=plan.escapable, first_site=plan.first_site, tick=no_tick,
+            slot=plan.slot, escapable=plan.escapable, first_site=plan.first_site,
+            live=self._details(plan.index).live(), tick=no_tick,
         )  # fmt: skip
         return builder.build()

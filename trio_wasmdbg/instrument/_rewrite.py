@@ -45,6 +45,8 @@ from ._imports import helper_type
 from ._kinds import NUMERIC
 from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
 from ._limits import check_limits
+from ._liveness import liveness
+from ._modes import FrameMode
 from ._opaque import opaque_twin
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
@@ -62,29 +64,36 @@ def _no_progress(done: int, total: int) -> None:
 def instrument(
     module: Module,
     *,
+    frames: FrameMode = "exact",
     tick: Callable[[], None] = no_tick,
     progress: Callable[[int, int], None] = _no_progress,
 ) -> Instrumented:
     """Make *module* debuggable: give every function its fast twin.
 
+    :param frames: how much of each frame is kept.
     :param tick: called about every 2,000 instructions, so that a worker thread may let others run.
     :param progress: called before each function and at the end: how many bytes of bodies are done, and of
         how many.
     :raises MalformedModuleError: a body can't be decoded (for a module that the engine accepts: a bug).
     :raises UnsupportedFeatureError: something in the module can't be made debuggable.
     """
-    return _Rewriter(module, tick, progress).run()
+    return _Rewriter(module, frames, tick, progress).run()
 
 
 class _Rewriter:
     def __init__(
-        self, module: Module, tick: Callable[[], None], progress: Callable[[int, int], None]
+        self,
+        module: Module,
+        frames: FrameMode,
+        tick: Callable[[], None],
+        progress: Callable[[int, int], None],
     ) -> None:
         self._module = module
+        self._mode: FrameMode = frames
         self._tick = tick
         self._progress = progress
         self._additions = Additions(module)
-        self._result = Instrumented(module, Reserved.of(module), self._additions)
+        self._result = Instrumented(module, frames, Reserved.of(module), self._additions)
         self._escapable = _entered_from_outside(module)
         self._first_slot = Layout.of(0, 0).first_function_slot - module.imported_functions
         self._tail_called: set[int] = set()
@@ -166,7 +175,7 @@ class _Rewriter:
         builder = FastTwinBuilder(
             self._module, typed, frame, self._additions,
             slot=self._first_slot + index, escapable=index in self._escapable,
-            first_site=first_site, tick=self._tick,
+            first_site=first_site, live=liveness(typed) if self._mode == "live" else None, tick=self._tick,
         )  # fmt: skip
         twin = builder.build()
         self._tail_called |= builder.tail_called

@@ -33,6 +33,7 @@ from ._body import INSERTED
 from ._code_map import CodeMap
 from ._frames import HEADER_SIZE, MAX_FRAME, FrameLayout
 from ._layout import Layout, Reserved
+from ._modes import FRAME_MODES
 from ._plans import FunctionPlan, Instrumented, no_tick
 
 __all__ = ["DamagedError", "restored", "saved"]
@@ -75,6 +76,7 @@ def saved(instrumented: Instrumented, key: bytes, tick: Callable[[], None] = no_
             tick()
     additions = instrumented.additions
     header = {
+        "mode": instrumented.mode,
         "size": len(instrumented.original.data),
         "functions": len(columns["start"]),
         "sites": len(sites),
@@ -129,8 +131,10 @@ def _restored(module: Module, view: memoryview, tick: Callable[[], None]) -> Ins
         arrays.append(_array_in(view[position : position + 4 * length]))
         position += 4 * length
         tick()
+    mode = header["mode"]
+    _require(mode in FRAME_MODES, "the mode")
     result = Instrumented(
-        module, Reserved.of(module), _additions(module, header), bytes(view[position:]),
+        module, mode, Reserved.of(module), _additions(module, header), bytes(view[position:]),
         opaque={int(index): _opaque(int(index), why) for index, why in header["opaque"].items()},
     )  # fmt: skip
     _functions(result, defined, arrays, tick)

@@ -29,7 +29,7 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
-from ._frames import RESUME_OFFSET, SLOW
+from ._frames import ENTERED_OFFSET, RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
 from ._jumps import CHUNK, FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
@@ -118,6 +118,7 @@ class SlowTwinBuilder:
             emit.local_groups([]),
             access.store_i32(0, b"\x41" + header),
             access.store_i32(RESUME_OFFSET, emit.local_get(_RP)),
+            access.store_i32(ENTERED_OFFSET, emit.local_get(_RP)),
             self._dispatch(),
             emit.END,
         ]
