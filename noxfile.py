@@ -36,6 +36,14 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def real(session: nox.Session) -> None:
+    """Real programs of npm and PyPI, plain and debugged, and stops in them; some minutes: ``-- quickjs``."""
+    session.install(".[cli,dev]")
+    session.run("python", "-m", "tests.real", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/real", "-k", "stop", env={"TRIO_WASMDBG_REAL": "all"})
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """Cancellations at every checkpoint and drops at every moment, over and over: ``-- 50`` rounds."""
     session.install(".[cli,dev]")

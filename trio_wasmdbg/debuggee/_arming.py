@@ -92,10 +92,7 @@ class Arming:
                 self._pass_nothing()
 
     def _texts(self, instance: GuestInstance, function: int, k: int | None) -> tuple[str, ...]:
-        for f, point, texts in self.decider.breakpoints.points(instance.module):
-            if (f, point) == (function, k):
-                return texts
-        return ()
+        return self.decider.breakpoints.texts_at(instance.module, function, k) if k is not None else ()
 
     def breakpoints_changed(self) -> None:
         """Breakpoints, or what they depend on, have changed."""
@@ -117,8 +114,8 @@ class Arming:
 
     def conditions_of(self, instance: GuestInstance, function: int) -> TwinKey:
         """What the function's slow twin should evaluate itself."""
-        points = self.decider.breakpoints.points(instance.module)
-        return tuple(sorted((k, texts) for f, k, texts in points if f == function and texts))
+        points = self.decider.breakpoints.points_in(instance.module, function)
+        return tuple(sorted((k, texts) for k, texts in points if texts))
 
     def _watched_ranges(self) -> dict[int, list[Range]]:
         """By instance: the ranges to watch, as its own code numbers the memories."""

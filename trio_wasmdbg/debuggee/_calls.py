@@ -258,8 +258,11 @@ class Calls:
                 stop.answer = redirect + 1
         if stop.kind == Kind.SITE and not instance._has_slow_twin(stop.function):
             # Cancelled here: no slow twin, and the guest is deleted.
-            await instance._make_slow_twin(stop.function, core.arming.conditions_of(instance, stop.function))
-            core.arming.rearm()
+            conditions = core.arming.conditions_of(instance, stop.function)
+            await instance._make_slow_twin(stop.function, conditions)
+            if not all(instance._evaluates(stop.function, k, texts) for k, texts in conditions):
+                # Else what is armed is right already: it was armed for a twin that does.
+                core.arming.rearm()
         # Cancelled here: the twins that are in place stay, and leave their conditions to the host.
         await core.renew_slow_twins()
         if stop.answer and core.edits.unwinding is None:

@@ -194,6 +194,13 @@ class Breakpoint:
                 self._changed()
 
 
+def _texts(here: tuple[Breakpoint, ...]) -> tuple[str, ...]:
+    """The conditions at a place, if they alone decide whether it pauses."""
+    conditions = {breakpoint.condition for breakpoint in here if breakpoint.enabled}
+    texts = [each for each in conditions if isinstance(each, str)]
+    return tuple(sorted(texts)) if len(texts) == len(conditions) else ()
+
+
 Place = tuple[int, int, int]
 """Identity of the module, function index, resume point."""
 
@@ -206,6 +213,8 @@ class BreakpointTable:
     """Called when what has to be armed may have changed."""
     _by_id: dict[int, Breakpoint] = field(factory=dict)
     _by_place: dict[Place, tuple[Breakpoint, ...]] = field(factory=dict)
+    _by_function: dict[tuple[int, int], dict[int, None]] = field(factory=dict)
+    """Resume points of ``_by_place``, by module and function."""
     _modules: list[ModuleView] = field(factory=list)
     _next_id: int = 1
 
@@ -230,6 +239,10 @@ class BreakpointTable:
                 self._by_place[place] = rest
             else:
                 self._by_place.pop(place, None)
+                points = self._by_function.get(place[:2], {})
+                points.pop(binding.resume_point, None)
+                if not points:
+                    self._by_function.pop(place[:2], None)
         breakpoint.bindings.clear()
         self._notify()
         return True
@@ -247,6 +260,7 @@ class BreakpointTable:
             breakpoint.bindings.append(binding)
             place = (id(module), binding.function, binding.resume_point)
             self._by_place[place] = (*self._by_place.get(place, ()), breakpoint)
+            self._by_function.setdefault(place[:2], {})[binding.resume_point] = None
 
     def _notify(self) -> None:
         if self.changed is not None:
@@ -262,15 +276,22 @@ class BreakpointTable:
         key = id(module)
         found: list[tuple[int, int, tuple[str, ...]]] = []
         for (owner, function, k), here in list(self._by_place.items()):
-            if owner != key:
-                continue
-            enabled = [breakpoint for breakpoint in here if breakpoint.enabled]
-            if not enabled:
-                continue
-            texts = {each.condition for each in enabled if isinstance(each.condition, str)}
-            guarded = all(isinstance(each.condition, str) for each in enabled)
-            found.append((function, k, tuple(sorted(texts)) if guarded else ()))
+            if owner == key and any(breakpoint.enabled for breakpoint in here):
+                found.append((function, k, _texts(here)))
         return found
+
+    def texts_at(self, module: ModuleView, function: int, resume_point: int) -> tuple[str, ...]:
+        """What :meth:`points` says of one place; empty, too, where no breakpoint stands."""
+        return _texts(self.at(module, function, resume_point))
+
+    def points_in(self, module: ModuleView, function: int) -> list[tuple[int, tuple[str, ...]]]:
+        """What :meth:`points` says of one function: resume point and texts."""
+        places = self._by_function.get((id(module), function), {})
+        return [
+            (k, self.texts_at(module, function, k))
+            for k in list(places)
+            if any(breakpoint.enabled for breakpoint in self.at(module, function, k))
+        ]
 
     def __iter__(self) -> Iterator[Breakpoint]:
         return iter(list(self._by_id.values()))
