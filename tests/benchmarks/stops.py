@@ -160,7 +160,7 @@ ROWS: Final[dict[str, _Row]] = {
     BARE: _Row(hand_over, 2000),
     "stop, decide in another task, resume": _Row(stop, 1000),
     "await step()": _Row(step, 1000),
-    "condition that is a Python callable": _Row(callable_condition, 5000, yardstick=False),
+    "condition that is a Python callable": _Row(callable_condition, 30_000, yardstick=False),
     "step(n): an instruction": _Row(counted, 100_000, yardstick=False),
 }
 

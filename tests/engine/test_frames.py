@@ -22,9 +22,8 @@ class Memories:
     def put(self, instance: int, fp: int, head: int, position: int, before: int = 0) -> None:
         struct.pack_into("<III", self.memory[instance], fp, head, position, before)
 
-    def u32(self, instance: int, address: int) -> int:
-        value: int = struct.unpack_from("<I", self.memory[instance], address)[0]
-        return value
+    def header(self, instance: int, address: int) -> tuple[int, int, int]:
+        return struct.unpack_from("<III", self.memory[instance], address)
 
     def frame_size(self, instance: int, function: int) -> int:
         return 32 * function

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 import wasmtime
 
@@ -30,7 +30,7 @@ class MemoryView:
     is asked for once, which is right only for a memory whose minimum equals its maximum.
     """
 
-    __slots__ = ("_address", "_bytes", "_handle", "_item", "_size", "_store", "fixed")
+    __slots__ = ("_address", "_bytes", "_handle", "_item", "_require_open", "_size", "_store", "fixed")
 
     def __init__(
         self, store: Storelike, memory: wasmtime.Memory | wasmtime.SharedMemory, *, fixed: bool = False
@@ -39,6 +39,7 @@ class MemoryView:
         self._handle = StoreHandle.of(store)
         self._handle.check(memory)
         self._store = self._handle.store
+        self._require_open = self._store._context  # raises ValueError once it is closed
         self._item = memory
         self.fixed = fixed
         self._size = -1
@@ -49,8 +50,10 @@ class MemoryView:
     def _locate(self) -> memoryview:
         # The current bytes.  A view of the old place is never kept when the memory may move.
         if self._size >= 0 and self.fixed:
-            if self._handle.closed:
-                raise StoreClosedError("the wasmtime.Store has been closed")
+            try:
+                self._require_open()
+            except ValueError:
+                raise StoreClosedError("the wasmtime.Store has been closed") from None
             return self._bytes
         context = self._handle.context
         if isinstance(self._item, wasmtime.SharedMemory):
@@ -100,12 +103,23 @@ class MemoryView:
 
     def u32(self, address: int) -> int:
         """The unsigned 32-bit integer at an address."""
-        value: int = _U32.unpack_from(self._at(address, 4), address)[0]
+        value: int = self.unpack(_U32, address)[0]
         return value
 
     def set_u32(self, address: int, value: int) -> None:
         """Set an unsigned 32-bit integer."""
         _U32.pack_into(self._at(address, 4), address, value)
+
+    def unpack(self, layout: Struct, address: int) -> tuple[Any, ...]:
+        """The values of a structure at an address."""
+        # This is done several times at each stop, so a fixed memory goes straight there.
+        if self.fixed and 0 <= address <= self._size - layout.size:
+            try:
+                self._require_open()
+            except ValueError:
+                raise StoreClosedError("the wasmtime.Store has been closed") from None
+            return layout.unpack_from(self._bytes, address)
+        return layout.unpack_from(self._at(address, layout.size), address)
 
     def u64(self, address: int) -> int:
         """The unsigned 64-bit integer at an address."""

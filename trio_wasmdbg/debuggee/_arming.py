@@ -11,7 +11,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from ..engine import Decider, MemoryWatch, Range, merge_ranges
+from ..engine import Decider, MemoryWatch, Range, StepPlan, merge_ranges
 from ..errors import StoreClosedError
 from ..instrument import WATCH_CAPACITY
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
@@ -40,6 +40,8 @@ class Arming:
         """Slow twins note every instruction; all functions run in them."""
         self.conditions_changed = False
         """Slow twins may have to be made anew, at the next stop."""
+        self._armed_for: tuple[bool, StepPlan | None] = (False, None)
+        """What :meth:`_wanted_by_plan` was when the sites were armed."""
         self._skipped: tuple[GuestInstance, int, int] | None = None
         self._edited: set[tuple[int, int, int]] = set()
         """(instance, fp, function) of fast callers' frames that were changed."""
@@ -49,10 +51,21 @@ class Arming:
         with self._lock:
             self._rearm_locked()
 
+    def plan_changed(self) -> None:
+        """The same where nothing but the plan of a step may be another: mostly nothing is to be done."""
+        if self._wanted_by_plan() != self._armed_for:
+            self.rearm()
+
+    def _wanted_by_plan(self) -> tuple[bool, StepPlan | None]:
+        everything = self.stopping or self.decider.everything
+        # While everything is armed, it does not matter for which step.
+        return everything, None if everything else self.decider.plan
+
     def _rearm_locked(self) -> None:
         if self._closed:
             return
-        everything = self.stopping or self.decider.everything
+        self._armed_for = self._wanted_by_plan()
+        everything, _ = self._armed_for
         watched = self._watched_ranges()
         slow = self.decider.watching_memory or self.recording
         slow = slow or (self.precise and not self.decider.ignoring)
@@ -84,6 +97,11 @@ class Arming:
             instance, function, k = self._skipped
             instance._armed.set_stop_byte(function, k, instance._armed.wanted_stop_byte(function, k))
             self._skipped = None
+
+    @property
+    def skipping(self) -> bool:
+        """Whether some check is still to be passed."""
+        return self._skipped is not None
 
     def passed(self) -> None:
         """A check has been decided: if it was the one to be passed, that is over."""

@@ -27,12 +27,13 @@ import trio
 import wasmtime
 
 from .. import capi
-from ..engine import Kind, Verdict, events, walk_frames
+from ..engine import Kind, RawFrame, Verdict, events, walk_frames
 from ..errors import InternalError, UsageError
 from ._capacity import check_room
 from ._edits import EarlyReturn
-from ._frames import Frame, is_call
+from ._frames import Frame
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, event_at
+from ._short_runs import Length, length_of_step
 from ._threads import poll_in_thread
 from ._traps import (
     IN_EXCEPTION,
@@ -72,6 +73,11 @@ class Calls:
         return len(self._stack)
 
     @property
+    def base_sp(self) -> int:
+        """Where the innermost call's frames end."""
+        return self._stack[-1].base_sp
+
+    @property
     def records(self) -> list[Call]:
         return list(self._stack)
 
@@ -80,7 +86,7 @@ class Calls:
     def on_hook(self, instance_id: int, kind: int, fp: int, resume_point: int) -> int | None:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
         core = self._core
-        instance = self._state.instance(instance_id)
+        instance = self._state.instances[instance_id - 1]
         function = instance._frame_function(fp)
         verdict, answer = None, 0
         if core.edits.unwinding is not None:
@@ -88,12 +94,13 @@ class Calls:
         elif not core.arming.stopping:
 
             def look() -> Frame:
-                return core.look(self._stack[-1], instance_id, fp, resume_point)
+                return core.look(instance, _raw_frame(instance, fp, function, resume_point))
 
             verdict = self._decider.decide(
                 kind, instance.module, instance_id, fp, function, resume_point, look
             )
-            core.arming.passed()
+            if core.arming.skipping:
+                core.arming.passed()
         goes_on = verdict is None and not core.arming.stopping
         if goes_on and (kind != Kind.SITE or instance._has_slow_twin(function)):
             if kind == Kind.SITE and answer == 0:
@@ -244,9 +251,10 @@ class Calls:
         instance = self._state.instance(stop.instance)
         redirect: int | None = None
         if stop.verdict is not None:
-            # Cancelled here: no event yet, the guest is deleted by run().
-            await instance.module.prepare(stop.function)
-            core.show(call, at_call=False, innermost_resume_point=stop.resume_point)
+            if not instance.module.is_quick(stop.function):
+                # Cancelled here: no event yet, the guest is deleted by run().
+                await instance.module.prepare(stop.function)
+            core.show_check(instance, _raw_frame(instance, stop.fp, stop.function, stop.resume_point))
             event = event_at(core, stop, stop.verdict)
             if not await self._called_back(stop.verdict, event):
                 # Cancelled here: the event is in its channel, the guest is deleted by run().
@@ -263,8 +271,9 @@ class Calls:
             if not all(instance._evaluates(stop.function, k, texts) for k, texts in conditions):
                 # Else what is armed is right already: it was armed for a twin that does.
                 core.arming.rearm()
-        # Cancelled here: the twins that are in place stay, and leave their conditions to the host.
-        await core.renew_slow_twins()
+        if core.arming.conditions_changed:
+            # Cancelled here: the twins that are in place stay, and leave their conditions to the host.
+            await core.renew_slow_twins()
         if stop.answer and core.edits.unwinding is None:
             # It asks again at the place that it is sent to.
             core.arming.skip(instance, stop.function, stop.fp, stop.answer - 1)
@@ -332,15 +341,8 @@ class Calls:
         """Whether the next instruction leads straight to another check, without blocking."""
         if not self._decider.everything:
             return False
-        plan = instance.module.plan(stop.function)
-        instruction = plan.typed().instructions[stop.resume_point]
-        name = instruction.op.name
-        if is_call(instruction):
-            # A direct call of a function with a body reaches that function's entry site.
-            return name == "call" and instance.module.is_instrumented(instruction.imm)
-        if name == "return" or name.startswith("br") or stop.resume_point == plan.instructions - 1:
-            return not plan.escapable or self._returns_to_a_check(call, stop)
-        return name not in _MAY_BE_LONG
+        length = length_of_step(instance.module, stop.function, stop.resume_point)
+        return length is Length.SHORT or (length is Length.LEAVES and self._returns_to_a_check(call, stop))
 
     def _returns_to_a_check(self, call: Call, stop: HookStop) -> bool:
         """Whether the guest comes to a check, or to its end, straight after this function.
@@ -511,13 +513,10 @@ class Calls:
         return error
 
 
-_MAY_BE_LONG = frozenset(
-    {
-        "memory.fill", "memory.copy", "memory.init", "memory.grow",
-        "table.fill", "table.copy", "table.init", "table.grow",
-        "memory.atomic.wait32", "memory.atomic.wait64",
-    }
-)  # fmt: skip
+def _raw_frame(instance: GuestInstance, fp: int, function: int, resume_point: int) -> RawFrame:
+    """The innermost frame of a guest that is at a check: whichever twin came there, it is all in memory."""
+    size = instance.module.plan(function).frame.size
+    return RawFrame(instance.id, fp, function, resume_point, True, False, size)
 
 
 @trio.lowlevel.enable_ki_protection

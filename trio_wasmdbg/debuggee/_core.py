@@ -12,13 +12,14 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import outcome
 import trio
 import wasmtime
 
-from ..engine import RawFrame, events, make_plan, walk_frames
+from ..engine import RawFrame, StepKind, events, make_plan, walk_frames
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import CallEnded, Calls
@@ -67,7 +68,7 @@ class Core:
         self.generation = 0
         """Counts resumes: frame handles of an earlier one are stale."""
         self._shown: Stack | None = None
-        self._shown_how: tuple[CallRecord, dict[str, Any]] | None = None
+        self._show_again: Callable[[], object] | None = None
         self._scope = trio.CancelScope()
         self._pause_scopes: list[trio.CancelScope] = []
         self.ending = False
@@ -227,7 +228,7 @@ class Core:
 
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
-        shown, edits, plan = self._shown_how, self.edits, self.arming.decider.plan
+        show_again, edits, plan = self._show_again, self.edits, self.arming.decider.plan
         self.edits = Edits()
         self.expire()
         self.arming.rearm()
@@ -238,19 +239,21 @@ class Core:
         except Exception as exc:
             error = exc
         self.edits, self.arming.decider.plan = edits, plan
-        if shown is not None:
-            self.show(shown[0], **shown[1])
+        if show_again is not None:
+            show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
 
     def _tell(self, event: events.Event | None) -> None:
         if event is not None:
-            self.count(type(event).__name__)
+            self.counts[type(event).__name__] += 1
             logger.debug("paused: %s", event)
         self._responses_in.send_nowait(PausedAt(event))
 
     def _resume(self, command: Continue) -> None:
         plan = None
-        if command.step is not None:
+        if command.step is StepKind.INSTRUCTION:
+            plan = make_plan(command.step, None, None, count=command.count)
+        elif command.step is not None:
             frame = next(self.first_frames(1), None)
             caller = self._caller_of(frame) if frame is not None else None
             target = 0
@@ -267,7 +270,7 @@ class Core:
         self.arming.decider.plan = plan
         self.edits.retry = command.retry
         self.expire()
-        self.arming.rearm()
+        self.arming.plan_changed()
 
     def count(self, what: str) -> None:
         self.counts[what] += 1
@@ -283,18 +286,31 @@ class Core:
         if unpushed is not None:
             raws = itertools.chain([unpushed], raws)
         self._shown = Stack(self, raws, **how)
-        self._shown_how = (call, {"unpushed": unpushed, **how})
+        self._show_again = partial(self.show, call, unpushed=unpushed, **how)
 
-    def look(self, call: CallRecord, instance: int, fp: int, resume_point: int) -> Frame:
+    def show_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
+        """The same, of a guest that is at a check, in the frame *raw*."""
+        frame = self.frame_at_check(instance, raw)
+        self._shown = frame._stack
+        self._show_again = partial(self.show_check, instance, raw)
+        return frame
+
+    def look(self, instance: GuestInstance, raw: RawFrame) -> Frame:
         """The innermost frame while the debug callback runs, for a condition or a message.
 
         It is good until the next pause or look.
         """
         self.generation += 1
-        raws = walk_frames(self.state, instance, fp, call.base_sp)
-        frame = Stack(self, raws, at_call=False, innermost_resume_point=resume_point).first()
-        assert frame is not None
+        return self.frame_at_check(instance, raw)
+
+    def frame_at_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
+        """A handle for the innermost frame of a guest that is at a check."""
+        frame: Frame = Frame._create(self, None, 0, raw, instance, False, True, raw.resume_point)
         return frame
+
+    def stack_of(self, frame: Frame, raw: RawFrame) -> Stack:
+        """The stack below the innermost frame of a guest that is at a check."""
+        return Stack.at_check(self, frame, raw, self.calls.base_sp)
 
     @property
     def shown_stack(self) -> Stack | None:
@@ -305,15 +321,14 @@ class Core:
         """The guest goes on: frame handles become stale."""
         self.generation += 1
         self._shown = None
-        self._shown_how = None
+        self._show_again = None
 
     def here(self) -> tuple[events.Location | None, Frame | None]:
         """Where the guest is, and its innermost frame."""
-        frame = next(self.first_frames(1), None)
+        frame = self._shown.first() if self._shown is not None else None
         if frame is None:
             return None, None
-        name = frame.instance.module.name
-        return events.Location(frame.function_index, frame.function_name, frame.module_offset, name), frame
+        return frame._location, frame
 
     def first_frames(self, count: int) -> Iterator[Frame]:
         """The innermost activation's first frames."""
@@ -355,12 +370,10 @@ class Core:
         self.arming.rearm()
 
     async def renew_slow_twins(self) -> None:
-        """Where conditions have changed, let slow twins evaluate the new ones; a checkpoint if so.
+        """Conditions have changed: let slow twins evaluate the new ones; a checkpoint if there are any.
 
         The guest must be suspended.  An activation in an older twin goes on in that, and asks the host.
         """
-        if not self.arming.conditions_changed:
-            return
         self.arming.conditions_changed = False
         for instance in self.state.instances:
             for function, conditions in self.arming.outdated_twins(instance):

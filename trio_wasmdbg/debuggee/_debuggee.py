@@ -181,7 +181,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
 
         Cancelled: events count again; what has been executed has been executed.
         """
-        with self._conflict.held():
+        with self._conflict:
             decider = self._core.arming.decider
             decider.ignoring = True
             self._core.arming.rearm()
@@ -218,7 +218,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
 
         Cancelled: *fn* has run once or not at all, and its result is dropped.
         """
-        with self._conflict.held():
+        with self._conflict:
             return await self._query_held(fn)
 
     async def _query_held(self, fn: Callable[[StoreView], R]) -> R:
@@ -226,7 +226,8 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             # The debuggee's task is over, and the store is the holder's again.
             await trio.lowlevel.checkpoint()
             return fn(StoreView._create(self._core))
-        await self._settle("look at the store")
+        if self.state is not State.PAUSED:
+            await self._settle("look at the store")
         if not self._lifecycle.allows(Signal.QUERY):
             raise WrongStateError(
                 "the store can't be looked at while the guest runs: call run() again first",
@@ -245,11 +246,12 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         return result
 
     async def _resume(self, command: Continue | Inject) -> events.Event:
-        with self._conflict.held():
+        with self._conflict:
             return await self._resume_held(command)
 
     async def _resume_held(self, command: Continue | Inject) -> events.Event:
-        await self._settle("run it")
+        if self.state is not State.PAUSED:
+            await self._settle("run it")
         if self._lifecycle.allows(Signal.CONTINUE):
             # Cancelled here: paused; nothing was sent.
             await trio.lowlevel.checkpoint_if_cancelled()

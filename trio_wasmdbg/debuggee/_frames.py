@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from attrs import frozen
 
 from ..addresses import ModuleOffset
-from ..engine import FramePlace, RawFrame, encode_value
+from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
 from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan
 from ..symbols import local_label
@@ -68,10 +68,15 @@ class Frame(metaclass=NoPublicConstructor):
     :exc:`StaleHandleError`.
     """
 
+    __slots__ = (
+        "__weakref__", "_at_call", "_core", "_exact", "_generation", "_instance", "_known_stack", "_plan",
+        "_position", "_raw", "_resume_point",
+    )  # fmt: skip
+
     def __init__(
         self,
         core: Core,
-        stack: Stack,
+        stack: Stack | None,
         position: int,
         raw: RawFrame,
         instance: GuestInstance,
@@ -79,9 +84,10 @@ class Frame(metaclass=NoPublicConstructor):
         exact: bool,
         resume_point: int,
     ) -> None:
+        """:param stack: None for a frame at a check, whose stack is made when somebody wants it."""
         self._core = core
         self._generation = core.generation
-        self._stack = stack
+        self._known_stack = stack
         self._position = position
         self._raw = raw
         self._instance = instance
@@ -112,6 +118,11 @@ class Frame(metaclass=NoPublicConstructor):
     def module_offset(self) -> ModuleOffset:
         """File offset of the instruction that comes next; in a caller, of the call under way."""
         return ModuleOffset(self._plan.offsets[self._resume_point])
+
+    @property
+    def _location(self) -> events.Location:
+        module, function = self._instance.module, self._raw.function
+        return events.Location(function, module.function_name(function), self.module_offset, module.name)
 
     @property
     def resume_point(self) -> int:
@@ -365,6 +376,12 @@ class Frame(metaclass=NoPublicConstructor):
             raise StaleHandleError(
                 "this frame handle expired when the guest was resumed; take a new one from the next event"
             )
+
+    @property
+    def _stack(self) -> Stack:
+        if self._known_stack is None:
+            self._known_stack = self._core.stack_of(self, self._raw)
+        return self._known_stack
 
     def _typed(self) -> TypedBody:
         return self._plan.typed()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import wasmtime
 
 from .. import capi
-from ..engine import Range, decode_value, encode_value
+from ..engine import Range, encode_value, slot_layout
 from ..errors import InternalError, StoreLimitError
 from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
 from ..wasm import ValType
@@ -204,7 +204,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     def _watch(self, ranges: Sequence[Range]) -> None:
         """Fill the guest's table of watched ranges; from any thread."""
-        if ranges == self._watched:
+        if list(ranges) == self._watched:
             return
         memory = self._debug_memory
         # Nothing is watched while the table changes: a guest that runs sees the old or the new one.
@@ -234,9 +234,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     def _read_slot(self, valtype: ValType, address: int) -> object:
         """A local or operand from its place in the shadow frame."""
-        if valtype.is_ref:
+        if valtype.heap is not None:  # a reference
             return capi.table_get(self._store, self._ref_table(valtype), address >> 3)
-        return decode_value(valtype, self._debug_memory.read(address, 16 if valtype.is_vec else 8))
+        return self._debug_memory.unpack(slot_layout(valtype), address)[0]
 
     def _write_slot(self, valtype: ValType, address: int, value: object) -> None:
         """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""

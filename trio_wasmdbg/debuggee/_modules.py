@@ -31,6 +31,7 @@ from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, rea
 from ._cache import USER_CACHE, ModuleCache
 from ._conditions import TwinKey, compile_conditions
 from ._progress import Progress, Stage, Teller
+from ._short_runs import Length
 from ._threads import collections_held_back, compute
 from ._util import NoPublicConstructor
 
@@ -79,6 +80,8 @@ class GuestModule(metaclass=NoPublicConstructor):
             if function.body is not None
         ]
         self._by_name: dict[str, list[int]] | None = None
+        self._lengths: dict[tuple[int, int], Length] = {}
+        """By function and resume point: how long a step may take (see ``_short_runs``)."""
 
     def __repr__(self) -> str:
         count = len(self._bodies)
@@ -194,12 +197,14 @@ class GuestModule(metaclass=NoPublicConstructor):
 
         :raises NotFoundError: there is no such function, or it is an import, or could not be instrumented.
         """
+        plans = self._instrumented.plans
+        plan = plans[function] if 0 <= function < len(plans) else None
+        if plan is not None:
+            return plan
         why = self._instrumented.opaque.get(function)
         if why is not None:
             raise NotFoundError(f"function {function} can't be debugged: {why}")
-        if not self.is_defined(function):
-            raise NotFoundError(f"function {function} has no body in this module")
-        return self._instrumented.plan(function)
+        raise NotFoundError(f"function {function} has no body in this module")
 
     def offsets(self, function: int) -> Any:
         """The module offset of each instruction of a function's body, in order."""
@@ -223,16 +228,18 @@ class GuestModule(metaclass=NoPublicConstructor):
         """What the engine's backtraces call the modules of this one's slow twins."""
         return self._instrumented.names.companion
 
+    def is_quick(self, function: int) -> bool:
+        """Whether a frame of this function can be shown without much work."""
+        plan = self.plan(function)
+        return plan.instructions < _QUICK or plan.is_prepared
+
     async def prepare(self, function: int) -> None:
         """Make sure that a frame of this function can be shown without much work; a checkpoint.
 
         A large body is decoded and typed off the trio thread.  Cancelled: nothing is kept.
         """
         plan = self.plan(function)
-        if plan.instructions < _QUICK or plan.is_prepared:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await compute(lambda tick: plan.typed())
+        await compute(lambda tick: plan.typed())
 
     # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -100,6 +101,13 @@ class Stack:
                 )
             )
         return self._frames[position]
+
+    @classmethod
+    def at_check(cls, core: Core, frame: Frame, raw: RawFrame, base: int) -> Stack:
+        """The stack of a guest that is at a check, in *frame*, which is exact."""
+        stack = cls(core, islice(walk_frames(core.state, raw.instance, raw.fp, base), 1, None), at_call=False)
+        stack._frames.append(frame)
+        return stack
 
     @property
     def innermost_at_call(self) -> bool:

@@ -8,7 +8,8 @@ It hangs on the user's ``wasmtime.Store`` object, so it lives exactly as long.
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from struct import Struct
+from typing import TYPE_CHECKING, Final
 
 import wasmtime
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreState", "store_state"]
 
 _ATTRIBUTE = "_trio_wasmdbg_state"
+_HEADER: Final = Struct("<III")
 
 
 class StoreState:
@@ -53,8 +55,9 @@ class StoreState:
 
     # ── engine.StackReader ─────────────────────────────────────────────────────────────────────
 
-    def u32(self, instance: int, address: int) -> int:
-        return self.instance(instance)._debug_memory.u32(address)
+    def header(self, instance: int, address: int) -> tuple[int, int, int]:
+        head, position, before = self.instance(instance)._debug_memory.unpack(_HEADER, address)
+        return head, position, before
 
     def frame_size(self, instance: int, function: int) -> int:
         return self.instance(instance).module.plan(function).frame.size

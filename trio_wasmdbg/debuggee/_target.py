@@ -195,7 +195,7 @@ class DebuggeeTarget(WatchpointTarget, ConditionTarget, ExceptionTarget):
         return bool(calls) and calls[-1].host_token is None
 
     def attach(self) -> AbstractContextManager[None]:
-        return self._debuggee._conflict.held()
+        return self._debuggee._conflict
 
     async def run(self) -> events.Event:
         return await self._debuggee._resume_held(Continue())

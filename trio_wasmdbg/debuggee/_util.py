@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import trio
@@ -16,21 +14,21 @@ T = TypeVar("T")
 
 
 class ConflictDetector:
-    """Turns overlapping use by two tasks into :exc:`trio.BusyResourceError`."""
+    """Turns overlapping use by two tasks into :exc:`trio.BusyResourceError`: hold it in a ``with``."""
+
+    __slots__ = ("_held", "_message")
 
     def __init__(self, message: str) -> None:
         self._message = message
         self._held = False
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         if self._held:
             raise trio.BusyResourceError(self._message)
         self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
+
+    def __exit__(self, *exc: object) -> None:
+        self._held = False
 
 
 class NoPublicConstructor(type):
@@ -40,4 +38,4 @@ class NoPublicConstructor(type):
         raise UsageError(f"{cls.__module__}.{cls.__qualname__} has no public constructor")
 
     def _create(cls: type[T], *args: Any, **kwargs: Any) -> T:
-        return super().__call__(*args, **kwargs)  # type: ignore[misc,no-any-return]
+        return type.__call__(cls, *args, **kwargs)  # type: ignore[no-any-return]

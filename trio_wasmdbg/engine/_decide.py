@@ -122,12 +122,12 @@ class Decider:
         if kind == Kind.WATCH:
             self._touch(instance, fp, function, k, look, MemoryWatch)
             return None
-        watched = self._watched(instance, fp, k, look)
-        if (function, k) in self.variables.get(instance, ()):
+        watched = () if self.watches.pending is None else self._watched(instance, fp, k, look)
+        if self.variables and (function, k) in self.variables.get(instance, ()):
             self._touch(instance, fp, function, k, look, GlobalWatch, LocalWatch)
         here = self.breakpoints.at(module, function, k)
         if here:
-            pausing = tuple(breakpoint for breakpoint in here if self._hits(breakpoint, look))
+            pausing = tuple([breakpoint for breakpoint in here if self._hits(breakpoint, look)])
             if pausing or watched:
                 self.plan = None
                 reason = Reason.WATCH if watched else Reason.BREAKPOINT

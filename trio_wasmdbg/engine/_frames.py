@@ -13,27 +13,28 @@ import struct
 from collections.abc import Iterator
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define
 
 from ..errors import InternalError
 from ..instrument import MATERIALISED, SLOW
 from ..wasm import F32, F64, I32, I64, V128, ValType
 
-__all__ = ["RawFrame", "StackReader", "decode_value", "encode_value", "walk_frames"]
+__all__ = ["RawFrame", "StackReader", "decode_value", "encode_value", "slot_layout", "walk_frames"]
 
 
 class StackReader(Protocol):
     """Read access to the debug memories of a store's instances."""
 
-    def u32(self, instance: int, address: int) -> int: ...
+    def header(self, instance: int, address: int) -> tuple[int, int, int]:
+        """The first three words of a frame."""
     def frame_size(self, instance: int, function: int) -> int:
         """Size of a function's frame in bytes; raises InternalError for a function unknown."""
     def is_escapable(self, instance: int, function: int) -> bool: ...
 
 
-@frozen
+@define
 class RawFrame:
-    """One frame of the shadow stack."""
+    """One frame of the shadow stack.  (Not frozen: one is made at each stop, and that takes a third.)"""
 
     instance: int
     fp: int
@@ -54,7 +55,7 @@ class RawFrame:
 def walk_frames(reader: StackReader, instance: int, sp: int, base: int) -> Iterator[RawFrame]:
     """The frames from *sp* up to *base* (where the activation began), innermost first."""
     while sp < base:
-        head, position = reader.u32(instance, sp), reader.u32(instance, sp + 4)
+        head, position, before = reader.header(instance, sp)
         function = head & ~SLOW
         size = reader.frame_size(instance, function)
         if size <= 0:
@@ -69,21 +70,24 @@ def walk_frames(reader: StackReader, instance: int, sp: int, base: int) -> Itera
             size,
         )
         if reader.is_escapable(instance, function):
-            instance = reader.u32(instance, sp + 8)
+            instance = before
         sp += size
     if sp != base:
         raise InternalError(f"the shadow stack ends at {sp:#x}, not at its base {base:#x}")
 
 
 _FORMATS = {I32: "<i", I64: "<q", F32: "<f", F64: "<d"}
+_SLOTS = {each.code: struct.Struct(_FORMATS.get(each, "16s")) for each in (I32, I64, F32, F64, V128)}
+
+
+def slot_layout(valtype: ValType) -> struct.Struct:
+    """How a number or vector lies in its slot: what it unpacks is the value."""
+    return _SLOTS[valtype.code]
 
 
 def decode_value(valtype: ValType, raw: bytes) -> object:
     """A number or vector from its slot: signed ints, floats, 16 bytes for ``v128``."""
-    if valtype is V128 or valtype == V128:
-        return bytes(raw[:16])
-    form = _FORMATS[valtype]
-    return struct.unpack_from(form, raw)[0]
+    return _SLOTS[valtype.code].unpack_from(raw)[0]
 
 
 def encode_value(valtype: ValType, value: object) -> bytes:

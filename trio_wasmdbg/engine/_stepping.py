@@ -34,6 +34,8 @@ class StepKind(enum.Enum):
     RETURN = "return"
     """To the function's end, before it returns, or out of it."""
 
+    __hash__ = object.__hash__  # enum's own takes ten times as long, and is taken at every step
+
 
 @frozen
 class FramePlace:
@@ -62,6 +64,9 @@ class Places:
         return self.everything or any(
             instance == i and function == f and k in (None, resume_point) for i, f, k in self.points
         )
+
+
+_EVERYWHERE: Final = Places(everything=True)
 
 
 @define
@@ -97,7 +102,7 @@ def _after(frame: FramePlace | None) -> tuple[Point, ...]:
 
 
 def _instruction(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    return Places(everything=True)
+    return _EVERYWHERE
 
 
 def _over(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
@@ -162,9 +167,11 @@ def make_plan(
     :param target: for UNTIL: the resume point.
     :param outer: the frames beyond the caller, as far as they may catch an exception.
     """
+    if kind is StepKind.INSTRUCTION:
+        return StepPlan(kind, 0, _EVERYWHERE, count)
     if frame is None:
-        if kind in (StepKind.INSTRUCTION, StepKind.OVER):
-            return StepPlan(StepKind.INSTRUCTION, 0, Places(everything=True), count)
+        if kind is StepKind.OVER:
+            return StepPlan(StepKind.INSTRUCTION, 0, _EVERYWHERE, count)
         return None
     places = RULES[kind].places(frame, caller, target)
     if not places.everything:
