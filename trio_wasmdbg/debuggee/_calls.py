@@ -29,6 +29,7 @@ import wasmtime
 from .. import capi
 from ..engine import Kind, RawFrame, Verdict, events, walk_frames
 from ..errors import InternalError, UsageError
+from ..instrument import SLOW
 from ._capacity import check_room
 from ._edits import EarlyReturn
 from ._frames import Frame
@@ -87,14 +88,15 @@ class Calls:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
         core = self._core
         instance = self._state.instances[instance_id - 1]
-        function = instance._frame_function(fp)
+        head = instance._frame_head(fp)
+        function = head & ~SLOW
         verdict, answer = None, 0
         if core.edits.unwinding is not None:
             answer = self._unwind(core.edits.unwinding, instance, fp, function, resume_point)
         elif not core.arming.stopping:
 
             def look() -> Frame:
-                return core.look(instance, _raw_frame(instance, fp, function, resume_point))
+                return core.look(instance, _raw_frame(instance, fp, head, resume_point))
 
             verdict = self._decider.decide(
                 kind, instance.module, instance_id, fp, function, resume_point, look
@@ -107,7 +109,7 @@ class Calls:
                 # The slow twin begins with the check that has just been decided.
                 core.arming.skip(instance, function, fp, resume_point)
             return answer
-        self._request = HookStop(instance_id, kind, fp, function, resume_point, verdict, answer)
+        self._request = HookStop(instance_id, kind, fp, head, function, resume_point, verdict, answer)
         return None
 
     def _unwind(
@@ -254,7 +256,7 @@ class Calls:
             if not instance.module.is_quick(stop.function):
                 # Cancelled here: no event yet, the guest is deleted by run().
                 await instance.module.prepare(stop.function)
-            core.show_check(instance, _raw_frame(instance, stop.fp, stop.function, stop.resume_point))
+            core.show_check(instance, _raw_frame(instance, stop.fp, stop.head, stop.resume_point))
             event = event_at(core, stop, stop.verdict)
             if not await self._called_back(stop.verdict, event):
                 # Cancelled here: the event is in its channel, the guest is deleted by run().
@@ -513,10 +515,11 @@ class Calls:
         return error
 
 
-def _raw_frame(instance: GuestInstance, fp: int, function: int, resume_point: int) -> RawFrame:
-    """The innermost frame of a guest that is at a check: whichever twin came there, it is all in memory."""
+def _raw_frame(instance: GuestInstance, fp: int, head: int, resume_point: int) -> RawFrame:
+    """The innermost frame of a guest that is at a check."""
+    function = head & ~SLOW
     size = instance.module.plan(function).frame.size
-    return RawFrame(instance.id, fp, function, resume_point, True, False, size)
+    return RawFrame(instance._id, fp, function, resume_point, head != function, False, size)
 
 
 @trio.lowlevel.enable_ki_protection

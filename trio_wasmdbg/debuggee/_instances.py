@@ -12,7 +12,7 @@ import wasmtime
 from .. import capi
 from ..engine import Range, encode_value, slot_layout
 from ..errors import InternalError, StoreLimitError
-from ..instrument import PRECISE, READS, SLOW, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
+from ..instrument import PRECISE, READS, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
 from ..wasm import ValType
 from ._access import InstanceAccess
 from ._armed import ArmedBytes
@@ -228,9 +228,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     # ── shadow frames ──────────────────────────────────────────────────────────────────────────
 
-    def _frame_function(self, fp: int) -> int:
-        """The function whose frame lies at *fp*."""
-        return self._debug_memory.u32(fp) & ~SLOW
+    def _frame_head(self, fp: int) -> int:
+        """The first word of the frame at *fp*: its function, and whether its slow twin runs."""
+        return self._debug_memory.u32(fp)
 
     def _read_slot(self, valtype: ValType, address: int) -> object:
         """A local or operand from its place in the shadow frame."""

@@ -27,6 +27,8 @@ class HookStop:
     instance: int
     kind: int
     fp: int
+    head: int
+    """The first word of the frame: the function, and whether its slow twin runs."""
     function: int
     resume_point: int
     verdict: Verdict | None
