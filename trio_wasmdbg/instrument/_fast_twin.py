@@ -32,7 +32,7 @@ from typing import Final
 from attrs import frozen
 
 from ..errors import UnsupportedFeatureError
-from ..wasm import FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
+from ..wasm import I32, FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, INSTANCE, SP, Additions, FrameAccess
 from ._body import BodyWriter
@@ -115,6 +115,7 @@ class FastTwinBuilder:
         body = typed.function.body
         assert body is not None
         self._writer = BodyWriter(module.data, body, self._fp)
+        self._resume_point = self._writer.temporary(I32, 0)
         self._stores = FrameStores(self._writer, frame, self._access, additions)
         self._cold_type = additions.cold_type(self._type.results)
         self._sites = array("I")
@@ -182,7 +183,7 @@ class FastTwinBuilder:
             elif reachable[k]:
                 self._execute(k, kind, instruction, stacks[k])
         writer.copy_to(instructions[-1].end)
-        writer.out += self._deactivation() + emit.END
+        writer.out += self._deactivation() + emit.RETURN + emit.END + self._way_out() + emit.END
         return self._finish()
 
     def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
@@ -310,12 +311,18 @@ class FastTwinBuilder:
 
     # ── ways out ───────────────────────────────────────────────────────────────────────────────
 
-    def _exit(self, resume_point: int) -> bytes:
-        """Goes on in the slow twin (or the stub) and never comes back."""
+    def _exit(self, resume_point: int, inside: int = 1) -> bytes:
+        """Goes to the way out from inside so many constructs of ours, besides those of the original."""
+        number = emit.i32_const(resume_point) + emit.local_set(self._resume_point)
+        return number + emit.br(len(self._labels) + inside)
+
+    def _way_out(self) -> bytes:
+        """Goes on in the slow twin (or the stub) and never comes back.  All sites of a function share it:
+        Cranelift makes twenty instructions of such a call."""
         return b"".join(
             [
                 self._access.fp,
-                emit.i32_const(resume_point),
+                emit.local_get(self._resume_point),
                 emit.i32_const(self._slot),
                 emit.return_call_indirect(self._cold_type, self._additions.slots_table),
             ]
@@ -361,6 +368,7 @@ class FastTwinBuilder:
 
     def _prologue(self) -> None:
         out = self._writer.out
+        out += emit.BLOCK_EMPTY  # what follows it is the way out
         if not self._leaf:
             out += self._frame_address() + emit.local_set(self._fp)
         self._check(0, ENTRY, self._leave([], 0, -1))
@@ -395,9 +403,9 @@ class FastTwinBuilder:
             label.at_else = self._now.copy()
         if targets is not None:
             self._tries.append(label)
+        self._labels.append(label)
         if loop:
             self._enter_loop(k, instruction)
-        self._labels.append(label)
 
     def _enter_loop(self, k: int, instruction: Instruction) -> None:
         control, facts, now = self._typed.controls[k], self._survey.facts[k], self._now
@@ -515,7 +523,7 @@ class FastTwinBuilder:
         self._writer.out += self._activation()
         high = stack.height + 1 if stack is not None else 0
         self._stores.pop_into_frame(stack, self._keep_stored(stack, high))
-        self._writer.out += self._locals(self._needed(k)) + self._exit(k)
+        self._writer.out += self._locals(self._needed(k)) + self._exit(k, 0)
 
     def _throw(self, k: int, instruction: Instruction) -> None:
         if self._now.active == UNCERTAIN:
