@@ -1,8 +1,7 @@
 """What does it cost to have something armed that stops nothing, and to be recorded?  (Rows 3, 7 and 8.)
 
-A thousand breakpoints in functions that are not called, and one in code of the hot function that is not reached,
-against the idle run; a watchpoint on memory that is not touched, the trace of instructions, and their counts,
-against the plain run.
+A thousand breakpoints in functions that are not called, against the idle run; a watchpoint on memory that is
+not touched, and the recording of instructions, against the plain run.
 """
 
 from __future__ import annotations

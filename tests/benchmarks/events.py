@@ -77,7 +77,8 @@ KINDS: Final = (
     ),
     Kind(5, "bare hand-over over two channels", "µs", None, stops.BARE),
     Kind(
-        6, "step(n), instructions", "/s", ("≥", 2e8), "step(n): an instruction", "stepi N", "callback", 10_000,
+        6, "step(n), instructions", "/s", ("≥", 2e8),
+        "step(n): an instruction", "stepi N", "callback", 10_000,
     ),
     Kind(6, "await step()", "/s", ("≥", 25_000), "await step()", "stepi", "stepi"),
     Kind(6, _CALLBACK, "/s", ("≥", 3e5), _CALLBACK, "stepi", "callback"),

@@ -1,7 +1,7 @@
 """How soon is a loop paused or cancelled, and how long does the trio loop wait meanwhile?  (Row 11.)
 
-The scenes of ``latency`` and ``loop_gaps``, as lines of the table: gaps are those beyond the ones that the machine
-has without a guest, in the same run.
+The scenes of ``latency`` and ``loop_gaps``, as lines of the table: gaps are those beyond the ones that the
+machine has without a guest, in the same run.
 """
 
 from __future__ import annotations
