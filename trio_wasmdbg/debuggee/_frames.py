@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
+import wasmtime
 from attrs import frozen
 
 from ..addresses import ModuleOffset
+from ..capi import WasmException
 from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
 from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan
 from ..symbols import local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
-from ._edits import EarlyReturn
+from ._edits import EarlyReturn, EarlyThrow
 from ._expressions import evaluate_in, format_in
 from ._util import NoPublicConstructor
 
@@ -314,34 +316,53 @@ class Frame(metaclass=NoPublicConstructor):
         if not lost and not target and not self._raw.slow:
             # It would pass for a function that was stopped at its entry, of which everything is known.
             lost = (1 << len(self._plan.frame.locals)) - 1 & ~kept
-        if lost:
-            local = (lost & -lost).bit_length() - 1
-            raise OptimisedOutError(
-                f"the code at {offset:#x} needs local {local}, which is optimised out here"
-            )
+        self._refuse_lost(lost, ModuleOffset(offset))
         self._core.edits.redirect = target
         self._resume_point = target
 
     def return_early(self, *values: object) -> None:
         """Let this function return *values* at the next resume; frames above it are left.
 
-        No instruction of the guest is executed on the way.
+        No instruction of the guest is executed on the way.  A host function in between sees its call into
+        the guest end with :exc:`CallAbandonedError`, and its own result is dropped.
 
         :raises TypeError, ValueError: the values are not the function's results.
-        :raises UsageError: the frame is of another activation: a host function is in between.
+        :raises UsageError: the guest has been unwound already; an injected call is above the frame.
         """
-        self._check()
-        self._require_resumable()
-        if self._stack is not self._core.shown_stack or self._stack.innermost_at_call:
-            raise UsageError("a host function stands between this frame and where the guest is paused")
+        self._require_leavable()
         types = self._plan.operand_types(self._plan.instructions - 1)
         if len(values) != len(types):
             raise TypeError(f"{self.function_name} returns ({_names(types)}), not {len(values)} values")
         for valtype, value in zip(types, values, strict=True):
             if not valtype.is_ref:
                 encode_value(valtype, value)
-        self._core.edits.early_return = EarlyReturn(
-            self._instance, self._raw.function, self._raw.fp, tuple(values)
+        self._core.edits.leave = EarlyReturn(self._instance, self._raw.function, self._raw.fp, tuple(values))
+
+    def throw_exception(self, tag: int | str | wasmtime.Tag | WasmException, *values: object) -> None:
+        """Let this function throw an exception where it is, at the next resume; frames above it are left.
+
+        It is thrown as if the instruction that comes next did it, in a caller the call under way: inside the
+        ``try_table`` constructs around it.
+
+        :param tag: by index, or by its export's name, in this frame's instance; any tag of the store; or an
+            exception (then without *values*).
+        :param values: what the exception carries.
+        :raises NotFoundError: there is no such tag.
+        :raises TypeError, ValueError: the values are not what the tag's exceptions carry.
+        :raises UsageError: as :meth:`return_early`.
+        :raises OptimisedOutError: the code to which a clause leads needs a local that was not kept.
+        """
+        self._require_leavable()
+        kept = self._kept()
+        for landing in self._plan.landings(self._resume_point):
+            self._refuse_lost(self._plan.kept(landing) & ~kept, ModuleOffset(self._plan.offsets[landing]))
+        exception = tag
+        if not isinstance(exception, WasmException):
+            exception = self._instance.make_exception(exception, *values)
+        elif values:
+            raise TypeError("an exception that is there already takes no values")
+        self._core.edits.leave = EarlyThrow(
+            self._instance, self._raw.function, self._raw.fp, self._resume_point, exception
         )
 
     def resume_point_at(self, offset: ModuleOffset) -> int:
@@ -389,6 +410,18 @@ class Frame(metaclass=NoPublicConstructor):
     def _require_resumable(self) -> None:
         if not self._stack.resumable:
             raise UsageError("the guest has been unwound already: its frames can only be read")
+
+    def _refuse_lost(self, lost: int, offset: ModuleOffset) -> None:
+        if lost:
+            local = (lost & -lost).bit_length() - 1
+            raise OptimisedOutError(
+                f"the code at {offset:#x} needs local {local}, which is optimised out here"
+            )
+
+    def _require_leavable(self) -> None:
+        self._check()
+        self._require_resumable()
+        self._core.calls.leaving.check(self._raw.fp)
 
     @property
     def _fast_caller(self) -> bool:

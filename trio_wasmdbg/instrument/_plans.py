@@ -15,7 +15,7 @@ from attrs import define, field
 
 from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
-from ..wasm import ControlFrame, Module, TypedBody, ValType, operand_types, type_body
+from ..wasm import ControlFrame, Flow, Module, TypedBody, ValType, operand_types, type_body
 from ._additions import Additions
 from ._code_map import CodeMap
 from ._fast_twin import FastTwin, FastTwinBuilder
@@ -148,6 +148,33 @@ class FunctionPlan:
                     found[at] = None
             scope = outside
         return tuple(found)
+
+    def throw_point(self, k: int) -> int | None:
+        """Where the slow twin has to be for the host to throw as if instruction *k* did.
+
+        The clauses of ``try_table`` constructs only see what is thrown inside of them.  So a slow twin has
+        one more resume point for each of these constructs, after those of the instructions: there it calls
+        the hook inside all clauses that are in force in the construct.
+
+        :returns: that resume point; None if no clause of this function is in force at *k*: the hook may
+            then throw wherever it is called.
+        """
+        typed = self.typed()
+        scope: ControlFrame | None = typed.scopes[k]
+        while scope is not None:
+            if scope.kind == "try_table" and typed.instructions[scope.start].imm.catches:
+                return self.instructions + self.catching().index(scope.start)
+            scope = scope.parent
+        return None
+
+    def catching(self) -> list[int]:
+        """The ``try_table`` instructions that have clauses and can be reached, in order."""
+        typed = self.typed()
+        return [
+            k
+            for k, instruction in enumerate(typed.instructions)
+            if instruction.op.flow is Flow.TRY_TABLE and instruction.imm.catches and typed.reachable[k]
+        ]
 
     def unassigned(self, k: int) -> frozenset[int]:
         """Locals that a fast frame in the call at *k* does not have.

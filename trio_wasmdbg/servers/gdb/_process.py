@@ -65,6 +65,8 @@ class Process:
     def __init__(self, targets: Iterable[DebugTarget]) -> None:
         self.threads = [Thread(tid, target) for tid, target in enumerate(targets, 1)]
         self.space = AddressSpace()
+        self.exceptions_stop = True
+        """Whether an exception that nobody has caught stops a thread."""
         self._nursery: trio.Nursery | None = None
         self._news_in, self._news = trio.open_memory_channel[Thread | None](math.inf)
 
@@ -188,6 +190,8 @@ class Process:
         if isinstance(event, events.Interrupted) and thread.interrupted:
             thread.interrupted = False
             return not thread.stepping
+        if isinstance(event, events.UncaughtException):
+            return not self.exceptions_stop
         return isinstance(event, events.Step) and not thread.stepping
 
     async def look_round(self) -> None:
