@@ -9,16 +9,20 @@ import pytest
 import trio
 import wasmtime
 
-from tests.debuggee._programs import Program, module_of, program
+from tests.debuggee._programs import Program, engine, module_of, program
 from trio_wasmdbg import (
+    OPTIMISED_OUT,
     CallAbandonedError,
     Guest,
     GuestException,
     GuestInstance,
     NotFoundError,
+    OptimisedOutError,
     UsageError,
     WasmException,
+    debug_wasm,
     events,
+    load_module,
     open_debuggee,
 )
 
@@ -530,3 +534,32 @@ async def test_an_exception_is_looked_at_after_its_store_has_been_closed() -> No
     assert repr(exception) == "<WasmException>"
     with pytest.raises(UsageError):
         _ = exception.values
+
+
+@pytest.mark.parametrize("up", [0, 1, 2])
+async def test_with_frames_that_keep_what_is_needed(up: int) -> None:
+    """With ``frames="live"``, what a handler needs is there in a call; elsewhere it may be gone."""
+    module = await load_module(engine(), GUEST, frames="live", cache=None)
+    async with debug_wasm(module, "own", [1], imports=ENV) as debuggee:
+        debuggee.add_breakpoint("leaf")
+        frame = (await debuggee.run()).frame
+        for _ in range(up):
+            frame = frame.parent
+        frame.throw_exception(0, 5)
+        assert (await debuggee.finish()).result == 105
+
+
+async def test_where_the_handler_needs_what_was_not_kept() -> None:
+    module = await load_module(engine(), GUEST, frames="live", cache=None)
+    own = module.functions_named("own")[0]
+    k = next(k for k, each in enumerate(module.plan(own).typed().instructions) if each.op.name == "nop")
+    async with debug_wasm(module, "own", [1], imports=ENV) as debuggee:
+        # After the call nothing throws any more: the fast twin leaves there without the local.
+        debuggee.add_breakpoint("leaf", once=True)
+        await debuggee.run()
+        debuggee.add_breakpoint(offset=module.module_offset(own, k))
+        frame = (await debuggee.run()).frame
+        assert frame.local("seen") is OPTIMISED_OUT
+        with pytest.raises(OptimisedOutError, match="local 1"):
+            frame.throw_exception(0, 5)
+        assert (await debuggee.finish()).result == -1
