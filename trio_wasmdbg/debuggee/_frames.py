@@ -159,10 +159,8 @@ class Frame(metaclass=NoPublicConstructor):
     @property
     def depth(self) -> int:
         """How many frames are below this one, in its activation."""
-        depth, frame = 0, self.parent
-        while frame is not None:
-            depth, frame = depth + 1, frame.parent
-        return depth
+        self._check()
+        return self._stack.below(self._position)
 
     @property
     def exact(self) -> bool:
@@ -172,6 +170,16 @@ class Frame(metaclass=NoPublicConstructor):
         function ran in its fast twin: its values are :data:`UNAVAILABLE`.
         """
         return self._exact
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the guest can go on from here, and edits have an effect.
+
+        False after a trap or error that was not live: the guest has been unwound already, and its
+        frames can only be read.
+        """
+        self._check()
+        return self._stack.resumable
 
     @property
     def parent(self) -> Frame | None:
