@@ -7,6 +7,7 @@ Start reading at ``_debuggee`` (the handle), then ``_core`` (the theory of opera
 """
 
 from ._cache import USER_CACHE, ModuleCache
+from ._census import process_census
 from ._convenience import debug_wasm, make_engine
 from ._debuggee import Debuggee, Statistics
 from ._exceptions import GuestException
@@ -53,5 +54,6 @@ __all__ = [
     "load_module",
     "make_engine",
     "open_debuggee",
+    "process_census",
     "run_debuggee",
 ]
