@@ -404,8 +404,9 @@ class _Body:
 def digest(instance: GuestInstance) -> str:
     """The state of a program's instance (memory and globals) in a few characters."""
     whole = hashlib.blake2b(digest_size=8)
-    size = instance.memory().data_len(instance.store)
-    whole.update(size.to_bytes(8, "little"))
+    memory = instance.memory()
+    assert isinstance(memory, wasmtime.Memory)  # and not a shared one
+    whole.update(memory.data_len(instance.store).to_bytes(8, "little"))
     whole.update(instance.read_memory(0, 4096))
     for index in range(2):
         whole.update(repr(instance.global_value(index)).encode())
