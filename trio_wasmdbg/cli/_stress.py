@@ -23,6 +23,9 @@ HELD: Final = 0
 FAILED: Final = 1
 CANCELLED: Final = 130
 
+TOLD: Final = 5
+"""Failures that are told in full as they come; all of them are in the JSON object."""
+
 HANGS: Final = 120.0
 """Seconds without a sign of life (of a loop that is stuck in the C library, say) after which every
 thread's stack is printed, and the process ends with code 1."""
@@ -86,7 +89,7 @@ class _Run:
         self._tell_failures(report)
 
     def _tell_failures(self, report: Report) -> None:
-        for failure in report.failures[self._told :]:
+        for failure in report.failures[self._told : TOLD]:
             _say(f"FAILED: {failure}\n  again: {report.command(failure)}")
         self._told = len(report.failures)
 

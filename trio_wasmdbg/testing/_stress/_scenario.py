@@ -112,7 +112,7 @@ def signature(event: events.Event, own: dict[int, int]) -> tuple[Any, ...]:
         if frame is None:
             break
         values = (frame.locals, frame.operand_stack) if frame.exact else ANY
-        parts.append((frame.function_index, frame.module_offset, frame.depth, frame.place().fp, values))
+        parts.append((frame.function_index, frame.module_offset, frame.depth, frame.address, values))
         frame = frame.parent
     if isinstance(event, events.Breakpoint):
         parts.append(tuple((own[b.id], b.hit_count) for b in event.breakpoints if b.id in own))
