@@ -90,6 +90,8 @@ class Life:
         self._holder = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._side: trio.Nursery
+        self._displaced = [False]
+        """Of each injected call that is under way, and on top of none: see ``signature``."""
         self._interruptible = False
         self._over = False
         self._in_operation = False
@@ -342,15 +344,23 @@ class Life:
         }
         if scenario.stop_on_host_calls:
             debuggee.stop_on_host_calls = "plain"
+        unwound = False
         for i, op in enumerate((*scenario.ops, _FINISH)):
             if self._drop_at is not None and i >= self._drop_at and not scenario.endless:
                 self._some_time(self.drop, lasting=True)
                 self._drop_at = None
+            if op.kind == "inject" and self._can_inject:
+                self._displaced.append(self._displaced[-1] or unwound)
             event = await self._perform(debuggee, op, own)
             if event is None:
                 return
+            if isinstance(event, events.CallReturned):
+                self._displaced.pop()
+            frame = event.frame if isinstance(event, events.Paused) else None
+            unwound = frame is not None and not frame.resumable
+            del frame
             self._counts["events"] += 1
-            self.trace.events.append(signature(event, own))
+            self.trace.events.append(signature(event, own, displaced=self._displaced[-1]))
             if isinstance(event, events.Finished):
                 self.trace.complete = True
                 return
@@ -412,7 +422,7 @@ class Life:
                     return await debuggee.run_to_return()
                 case "finish":
                     return await debuggee.finish()
-                case "inject" if self._stage.ready and self._stage.instance is not None:
+                case "inject" if self._can_inject and self._stage.instance is not None:
                     return await debuggee.inject_call(self._stage.instance.func("quick"), op.count)
                 case _:
                     return await debuggee.run()
@@ -427,6 +437,10 @@ class Life:
             return None
         finally:
             self._in_operation = False
+
+    @property
+    def _can_inject(self) -> bool:
+        return self._stage.ready and self._stage.instance is not None
 
     # ── pauses ─────────────────────────────────────────────────────────────────────────────────
 
@@ -447,7 +461,7 @@ class Life:
 
     async def _query(self, debuggee: Debuggee, event: events.Event, own: dict[int, int]) -> None:
         """Look at the store, and write two words there: whole or not at all, whatever is cancelled."""
-        expected = signature(event, own)
+        expected = signature(event, own, displaced=self._displaced[-1])
         instance = self._stage.instance
         value = self._rng.randbytes(4)
         runs = 0
@@ -458,7 +472,7 @@ class Life:
             if instance is not None and instance in view.instances:
                 for address in _SCRATCH:
                     instance.write_memory(address, value)
-            return signature(event, own)
+            return signature(event, own, displaced=self._displaced[-1])
 
         for tries in range(_MOST_CANCELS + 1):
             runs = 0

@@ -92,10 +92,12 @@ def _alike(left: Any, right: Any) -> bool:
     return bool(left == right) or left == ANY or right == ANY
 
 
-def signature(event: events.Event, own: dict[int, int]) -> tuple[Any, ...]:
+def signature(event: events.Event, own: dict[int, int], *, displaced: bool = False) -> tuple[Any, ...]:
     """An event as plain data.
 
     :param own: the holder's own breakpoints: id to position; others are left out.
+    :param displaced: it happened in a call that was injected where the guest had been unwound by a trap;
+        how deep the shadow stack is there depends on the twin that has trapped.
     """
     kind = type(event).__name__
     if isinstance(event, events.Finished):
@@ -112,7 +114,8 @@ def signature(event: events.Event, own: dict[int, int]) -> tuple[Any, ...]:
         if frame is None:
             break
         values = (frame.locals, frame.operand_stack) if frame.exact else ANY
-        parts.append((frame.function_index, frame.module_offset, frame.depth, frame.address, values))
+        address = None if displaced else frame.address
+        parts.append((frame.function_index, frame.module_offset, frame.depth, address, values))
         frame = frame.parent
     if isinstance(event, events.Breakpoint):
         parts.append(tuple((own[b.id], b.hit_count) for b in event.breakpoints if b.id in own))
