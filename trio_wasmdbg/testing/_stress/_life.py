@@ -95,6 +95,8 @@ class Life:
         self._interruptible = False
         self._over = False
         self._in_operation = False
+        self._operations = 0
+        """How many are over: what was planned for one of them is not for the next one."""
         self._token = trio.lowlevel.current_trio_token()
 
     # ── the whole of it ────────────────────────────────────────────────────────────────────────
@@ -221,13 +223,15 @@ class Life:
                 steps = self._rng.choice((1, 1, 2, 3, 4, 5, 6, 8, 12, 20))
                 self._fuse.after_steps(steps, action, lasting=lasting)
             case 3:
-                self._side.start_soon(self._after, self._rng.random() ** 3 * 0.01, action)
+                during = None if lasting else self._operations
+                self._side.start_soon(self._after, self._rng.random() ** 3 * 0.01, action, during)
             case _:
                 self._fuse.in_slice(action)
 
-    async def _after(self, seconds: float, action: Callable[[], None]) -> None:
+    async def _after(self, seconds: float, action: Callable[[], None], during: int | None = None) -> None:
         await trio.sleep(seconds)
-        self._fuse.strike(action)
+        if during in (None, self._operations):
+            self._fuse.strike(action)
 
     def drop(self) -> None:
         """Drop the debuggee, in this life's way; from now on everything may end early."""
@@ -403,6 +407,7 @@ class Life:
                     op = _RUN
         finally:
             self._interruptible = False
+            self._operations += 1
             self._fuse.clear()
             _remove(noise, debuggee)
 
