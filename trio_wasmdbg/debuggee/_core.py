@@ -234,8 +234,10 @@ class Core:
 
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
-        show_again, edits, plan = self._show_again, self.edits, self.arming.decider.plan
+        show_again, edits = self._show_again, self.edits
         self.edits = Edits()
+        # A step that something else has ended, a trap maybe, is no step of this call.
+        self.arming.decider.plan = None
         self.expire()
         self.arming.rearm()
         result: Any = None
@@ -244,7 +246,7 @@ class Core:
             result = await self.calls.inject(command.func, command.args)
         except Exception as exc:
             error = exc
-        self.edits, self.arming.decider.plan = edits, plan
+        self.edits = edits
         if show_again is not None:
             show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
