@@ -321,9 +321,6 @@ class Frame(metaclass=NoPublicConstructor):
             )
         kept = self._kept()
         lost = self._plan.kept(target) & ~kept
-        if not lost and not target and not self._raw.slow:
-            # It would pass for a function that was stopped at its entry, of which everything is known.
-            lost = (1 << len(self._plan.frame.locals)) - 1 & ~kept
         self._refuse_lost(lost, ModuleOffset(offset))
         self._core.edits.redirect = target
         self._resume_point = target
@@ -431,10 +428,6 @@ class Frame(metaclass=NoPublicConstructor):
         self._require_resumable()
         self._core.calls.leaving.check(self._raw.fp)
 
-    @property
-    def _fast_caller(self) -> bool:
-        return self._at_call and not self._raw.slow
-
     def local_index(self, which: int | str) -> int:
         """The index of a local, by index or name; NotFoundError if there is none."""
         count = len(self._plan.frame.locals)
@@ -455,7 +448,7 @@ class Frame(metaclass=NoPublicConstructor):
             return OPTIMISED_OUT
         frame = self._plan.frame
         valtype = frame.locals[index]
-        if self._fast_caller and not self._is_materialised() and index in self._unassigned():
+        if not self._raw.slow and not self._is_materialised() and index in self._unassigned():
             return zero(valtype)
         return self._instance._read_slot(valtype, self._raw.fp + frame.local(index))
 
@@ -464,7 +457,7 @@ class Frame(metaclass=NoPublicConstructor):
         if self._instance.module.frames == "exact" or self._entered_at() == 0:
             return -1
         mask = self._plan.kept(self._resume_point)
-        if self._fast_caller:
+        if not self._raw.slow:
             for index in self._unassigned():
                 mask |= 1 << index
         return mask
@@ -477,19 +470,19 @@ class Frame(metaclass=NoPublicConstructor):
         return None if self._at_call else self._raw.resume_point
 
     def _unassigned(self) -> frozenset[int]:
-        return self._plan.unassigned(self._resume_point)
+        return self._plan.unassigned(self._raw.resume_point)
 
     def _is_materialised(self) -> bool:
         return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
 
     def _materialise(self) -> None:
-        """Make a fast caller's frame whole, and see to it that the guest reads it from there.
+        """Make a frame of a fast twin whole, and see to it that the guest reads it from there.
 
-        A fast twin doesn't store locals that are statically still zero.  They are written now, a
-        header bit says so, and the function's sites are armed: after the call it leaves for its
-        slow twin, which takes everything from the frame.
+        A fast twin doesn't store locals that are statically still zero.  They are written now, and a
+        header bit says so.  If it is in a call, the function's sites are armed: after the call it leaves
+        for its slow twin, which takes everything from the frame.
         """
-        if not self._fast_caller:
+        if self._raw.slow:
             return
         if not self._is_materialised():
             frame, unassigned = self._plan.frame, self._unassigned()
@@ -498,7 +491,8 @@ class Frame(metaclass=NoPublicConstructor):
                     self._instance._write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
             header = self._instance._debug_memory.u32(self._raw.fp + 4)
             self._instance._debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
-        self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
+        if self._at_call:
+            self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
 
     def _make_slow(self) -> None:
         """See to it that this frame goes on in its slow twin, also if it is a fast caller's."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import define, field
@@ -177,12 +177,16 @@ class FunctionPlan:
         ]
 
     def unassigned(self, k: int) -> frozenset[int]:
-        """Locals that a fast frame in the call at *k* does not have.
+        """Locals that a fast frame in the call at *k*, or one that was left at *k*, does not have.
 
         They have certainly never been assigned, so they are zero (null).
         """
-        mask = self._owner._details(self.index).analysis().unassigned.get(k, 0)
+        mask = self.zeros().get(k, 0)
         return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
+
+    def zeros(self) -> Mapping[int, int]:
+        """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left."""
+        return self._owner._details(self.index).analysis().unassigned
 
     def kept(self, k: int) -> int:
         """Mask of the locals that any frame of this function has at instruction *k*.
@@ -293,7 +297,7 @@ class Instrumented:
         plan = self.plan(typed.function.index)
         builder = FastTwinBuilder(
             self.original, typed, plan.frame, self.additions,
-            slot=plan.slot, escapable=plan.escapable, first_site=plan.first_site,
+            escapable=plan.escapable, first_site=plan.first_site,
             live=self._details(plan.index).live(), tick=no_tick,
         )  # fmt: skip
         return builder.build()

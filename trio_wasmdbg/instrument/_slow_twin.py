@@ -38,6 +38,7 @@ from ._plans import FunctionPlan
 from ._shared import top_types
 from ._trace import ASKS, NOTES
 from ._watch import Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
+from ._zeros import PLACE, write_zeros
 
 __all__ = ["SlowTwinBuilder"]
 
@@ -114,14 +115,16 @@ class SlowTwinBuilder:
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
     def _entry(self) -> bytes:
-        """What the slot gets: marks the frame as slow and goes to the chunk."""
+        """What the slot gets: makes the frame whole, marks it as slow, and goes to the chunk."""
         access = self._access
         header = sleb32(self._plan.index | SLOW)
+        left_at = access.load_i32(RESUME_OFFSET) + emit.i32_const(PLACE) + emit.I32_AND
         parts = [
             emit.local_groups([]),
+            access.store_i32(ENTERED_OFFSET, left_at),
+            write_zeros(self._plan.zeros(), self._frame, access),
             access.store_i32(0, b"\x41" + header),
             access.store_i32(RESUME_OFFSET, emit.local_get(_RP)),
-            access.store_i32(ENTERED_OFFSET, emit.local_get(_RP)),
             self._dispatch(),
             emit.END,
         ]
