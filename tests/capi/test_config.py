@@ -99,9 +99,9 @@ print(low > 50_000)
 
 
 def test_impossible_sizes_and_a_config_used_up() -> None:
-    for sizes in ({"max_wasm_stack": 0}, {"host_stack": -1}):
+    for name, size in (("max_wasm_stack", 0), ("host_stack", -1)):
         with pytest.raises(ValueError, match="positive"):
-            capi.prepare_config(wasmtime.Config(), **sizes)
+            capi.prepare_config(wasmtime.Config(), **{name: size})  # type: ignore[arg-type]
     config = wasmtime.Config()
     wasmtime.Engine(config)
     with pytest.raises(ValueError, match="closed"):

@@ -65,15 +65,25 @@ _good_engines: weakref.WeakSet[wasmtime.Engine] = weakref.WeakSet()
 
 
 def prepare_config(
-    config: wasmtime.Config, *, max_wasm_stack: int = MAX_WASM_STACK, host_stack: int = HOST_STACK
+    config: wasmtime.Config,
+    *,
+    max_wasm_stack: int = MAX_WASM_STACK,
+    host_stack: int = HOST_STACK,
+    many_guests: bool = False,
 ) -> None:
     """Set what the debugger needs; to be called before the :class:`wasmtime.Engine` is made from it.
 
     Turns on tail calls, multiple memories, bulk memory, reference types and multiple values (all of them
-    are on by default), and replaces whatever stack sizes were set before.  Nothing else is touched.
+    are on by default), and replaces whatever stack sizes were set before.  Nothing else is touched, but by
+    *many_guests*.
 
     :param max_wasm_stack: bytes of native stack for guest code.
     :param host_stack: bytes of native stack that are left for host functions below it.
+    :param many_guests: memories are as large as they are now, without reserved address space and guard
+        regions (``memory_reservation``, ``memory_reservation_for_growth`` and ``memory_guard_size`` are 0).
+        A guest takes half of the memory maps then, so that 10,000 fit under Linux's usual
+        ``vm.max_map_count``; each access is checked, which costs the guest time, and growing a memory
+        copies it.
     :raises ValueError: a size that is not positive; a Config that an engine has taken already.
     """
     if max_wasm_stack <= 0 or host_stack <= 0:
@@ -82,6 +92,10 @@ def prepare_config(
     # The larger first, so that there is no moment at which they contradict each other.
     lib.config_async_stack_size_set(pointer, max_wasm_stack + host_stack)
     lib.config_max_wasm_stack_set(pointer, max_wasm_stack)
+    if many_guests:
+        config.memory_reservation = 0
+        config.memory_reservation_for_growth = 0
+        config.memory_guard_size = 0
     config.wasm_tail_call = True
     config.wasm_multi_memory = True
     config.wasm_bulk_memory = True

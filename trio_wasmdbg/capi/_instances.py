@@ -24,6 +24,15 @@ Extern: TypeAlias = (
     wasmtime.Func | wasmtime.Table | wasmtime.Memory | wasmtime.SharedMemory | wasmtime.Global | wasmtime.Tag
 )
 
+# Where wasmtime-py's classes keep their structure (SharedMemory has a pointer).
+_STRUCTURES = {
+    wasmtime.Func: "_func",
+    wasmtime.Table: "_table",
+    wasmtime.Memory: "_memory",
+    wasmtime.Global: "_global",
+    wasmtime.Tag: "_tag",
+}
+
 
 class RawInstance:
     """An instance in a store.
@@ -60,6 +69,7 @@ class RawInstance:
         ):
             return None
         found: Extern = wrap_extern(item)
+        _leave_union(found)
         return found
 
     def export(self, name: str) -> Any:
@@ -86,6 +96,14 @@ class RawInstance:
                 return exports
             exports[ctypes.string_at(name, size.value).decode()] = wrap_extern(item)
             index += 1
+
+
+def _leave_union(item: Extern) -> None:
+    """Give *item* a structure of its own: a third of the memory of one that keeps the whole union."""
+    name = _STRUCTURES.get(type(item))
+    if name is not None:
+        structure = getattr(item, name)
+        setattr(item, name, type(structure).from_buffer_copy(structure))
 
 
 class RawLinker:
@@ -186,4 +204,5 @@ class RawLinker:
         ):
             raise NotFoundError(f"the linker has no {module!r} {name!r}")
         found: Extern = wrap_extern(item)
+        _leave_union(found)
         return found

@@ -53,7 +53,7 @@ class InstanceAccess:
             }
             for name, item in self._exports.items():
                 if isinstance(item, wasmtime.Func):
-                    self._state.function_names[item] = name
+                    self._state.functions[item] = (name, None)
         return MappingProxyType(self._exports)
 
     # ── functions and tags ─────────────────────────────────────────────────────────────────────
@@ -70,9 +70,8 @@ class InstanceAccess:
             function = found[0]
         self._check("function", function, len(self._module.original.functions))
         func: wasmtime.Func = self._item(self._names.function(function), wasmtime.Func)
-        self._state.function_names[func] = self._module.function_name(function)
-        if self._module.is_instrumented(function) and not self._module.plan(function).escapable:
-            self._state.inner_functions[func] = self._id
+        inner = self._module.is_instrumented(function) and not self._module.plan(function).escapable
+        self._state.functions[func] = (self._module.function_name(function), self._id if inner else None)
         return func
 
     def function_of(self, func: wasmtime.Func) -> int | None:
@@ -99,27 +98,6 @@ class InstanceAccess:
         self._check("tag", tag, len(self._module.original.tags))
         found: wasmtime.Tag = self._item(self._names.tag(tag), wasmtime.Tag)
         return found
-
-    def make_exception(self, tag: int | str | wasmtime.Tag, *values: object) -> capi.WasmException:
-        """A new exception, to be thrown by :meth:`Frame.throw_exception` or given to the guest.
-
-        :param tag: by index, by its export's name, or any tag of the store (also a new one:
-            ``wasmtime.Tag(store, type)``).
-        :raises NotFoundError: there is no such tag.
-        :raises TypeError, ValueError: the values are not what the tag's exceptions carry.
-        """
-        self._require_quiet()
-        found = tag if isinstance(tag, wasmtime.Tag) else self.tag(tag)
-        return capi.make_exception(self._store, found, values)
-
-    def tag_of(self, exception: capi.WasmException) -> int | None:
-        """The index of an exception's tag in this instance's module; None if it has none there."""
-        self._require_quiet()
-        wanted = capi.identity_of(exception.tag)
-        for index in range(len(self._module.original.tags)):
-            if capi.identity_of(self.tag(index)) == wanted:
-                return index
-        return None
 
     def identity(self, item: Item) -> Hashable:
         """What tells a function, memory, global, table or tag of this store from all others.

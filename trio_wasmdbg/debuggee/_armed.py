@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from attrs import Factory, frozen
 
@@ -41,13 +41,20 @@ class ArmedBytes:
     """
 
     def __init__(
-        self, memory: capi.MemoryView, layout: Layout, plan_of: Callable[[int], FunctionPlan]
+        self,
+        memory: capi.MemoryView,
+        layout: Layout,
+        plan_of: Callable[[int], FunctionPlan],
+        slow: Collection[int],
     ) -> None:
+        """
+        :param slow: the functions that have a slow twin, as the owner finds them to have one: only their
+            stop bytes are ever read.
+        """
         self._memory = memory
         self._layout = layout
         self._plan_of = plan_of
-        self.slow: set[int] = set()
-        """Functions that have a slow twin: only their stop bytes are ever read."""
+        self._slow = slow
         self._now = Wanted()
 
     def set(self, wanted: Wanted) -> None:
@@ -57,8 +64,7 @@ class ArmedBytes:
         self._set_stops(now, wanted)
 
     def add_slow(self, function: int) -> None:
-        """A function has got its slow twin."""
-        self.slow.add(function)
+        """A function has got its slow twin, just now."""
         now = self._now
         if now.everything:
             self._fill_stops(function, ALWAYS)
@@ -103,12 +109,12 @@ class ArmedBytes:
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
         if wanted.everything:
             if not now.everything or now.noting != wanted.noting:
-                for function in list(self.slow):
+                for function in list(self._slow):
                     self._fill_stops(function, ALWAYS)
             return
         before = now.stops
         if now.everything or now.noting != wanted.noting:
-            for function in list(self.slow):
+            for function in list(self._slow):
                 self._fill_stops(function, 0)
             before = {}
         # Whole functions first: single stops may lie within.
@@ -125,7 +131,7 @@ class ArmedBytes:
                 self.set_stop_byte(function, k, value)
 
     def _notes(self, function: int) -> int:
-        return NOTES if self._now.noting and function in self.slow else 0
+        return NOTES if self._now.noting and function in self._slow else 0
 
     def _fill_stops(self, function: int, value: int) -> None:
         self._fill(self._plan_of(function).stop_addresses, value | self._notes(function))

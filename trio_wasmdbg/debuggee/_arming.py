@@ -43,7 +43,7 @@ class Arming:
         self._armed_for: tuple[bool, StepPlan | None] = (False, None)
         """What :meth:`_wanted_by_plan` was when the sites were armed."""
         self._skipped: tuple[GuestInstance, int, int] | None = None
-        self._edited: set[tuple[int, int, int]] = set()
+        self._edited: frozenset[tuple[int, int, int]] = frozenset()
         """(instance, fp, function) of fast callers' frames that were changed."""
 
     def rearm(self) -> None:
@@ -189,14 +189,14 @@ class Arming:
         if pending is not None and pending.fp < base_sp:
             self.decider.watches.pending = None
         self.decider.watches.frames_gone(base_sp)
-        self._edited = {edit for edit in self._edited if edit[1] >= base_sp}
+        self._edited = frozenset(edit for edit in self._edited if edit[1] >= base_sp)
         if self.stopping:
             self.stopping = False
             self.rearm()
 
     def frame_edited(self, instance: int, fp: int, function: int) -> None:
         """A fast caller's frame was changed: its function must leave for the slow twin."""
-        self._edited.add((instance, fp, function))
+        self._edited |= {(instance, fp, function)}
         self.rearm()
 
     def close(self) -> None:

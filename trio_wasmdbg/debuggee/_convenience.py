@@ -19,10 +19,13 @@ from ._open import open_debuggee
 __all__ = ["debug_wasm", "make_engine"]
 
 
-def make_engine() -> wasmtime.Engine:
-    """An engine with everything that the debugger wants (see :func:`prepare_config`)."""
+def make_engine(*, many_guests: bool = False) -> wasmtime.Engine:
+    """An engine with everything that the debugger wants.
+
+    :param many_guests: for thousands of guests in one process; see :func:`prepare_config`.
+    """
     config = wasmtime.Config()
-    capi.prepare_config(config)
+    capi.prepare_config(config, many_guests=many_guests)
     return wasmtime.Engine(config)
 
 

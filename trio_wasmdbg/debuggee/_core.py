@@ -19,7 +19,7 @@ import outcome
 import trio
 import wasmtime
 
-from ..engine import RawFrame, StepKind, events, make_plan
+from ..engine import RawFrame, StepKind, events, make_plan, walk_frames
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import CallEnded, Calls
@@ -69,7 +69,9 @@ class Core:
         """Counts resumes: frame handles of an earlier one are stale."""
         self._shown: Stack | None = None
         self._show_again: Callable[[], object] | None = None
-        self._scope = trio.CancelScope()
+        self._dropped = False
+        self._scope: trio.CancelScope | None = None
+        """The task's, from its beginning on."""
         self._pause_scopes: list[trio.CancelScope] = []
         self.ending = False
         """The debuggee is being cancelled, or its body has ended: nothing calls in or pauses any more."""
@@ -77,8 +79,9 @@ class Core:
         self._finished: events.Finished | None = None
         self.fatal: BaseException | None = None
         """What has ended the task that is not the body's outcome: KeyboardInterrupt and the like."""
-        self.collected = trio.Event()
+        self._collected = False
         """Somebody has received Finished."""
+        self._collection: trio.Event | None = None
         self.ended = trio.Event()
         self.counts: Counter[str] = Counter()
 
@@ -87,13 +90,15 @@ class Core:
     async def main(self, body: Callable[[Guest], Awaitable[Any]], guest: Guest) -> None:
         """The debuggee's task: start pause, body, Finished.  Ends when that has been collected."""
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._watch_for_cancel)
-                    try:
-                        await self._run_body(body, guest)
-                    finally:
-                        nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                if self._dropped:
+                    self._scope.cancel()
+                nursery.start_soon(self._watch_for_cancel)
+                try:
+                    await self._run_body(body, guest)
+                finally:
+                    nursery.cancel_scope.cancel()
         finally:
             self.close()
             self.ended.set()
@@ -143,25 +148,30 @@ class Core:
             # closed.  An error is raised where the block is left.
             return
         # Cancelled here: the response stays in the channel for whoever holds the handle.
-        await self.collected.wait()
+        self._collection = trio.Event()
+        await self._collection.wait()
 
     def collect(self) -> None:
         """Finished has been received: from here on, the store is its owner's again."""
-        self.collected.set()
+        self._collected = True
+        if self._collection is not None:
+            self._collection.set()
         self.close()
 
     def uncollected_error(self) -> BaseException | None:
         """What the body has raised, where no event has told anybody so far."""
         if self.fatal is not None:
             return self.fatal
-        if self._finished is None or self.collected.is_set():
+        if self._finished is None or self._collected:
             return None
         error = self._finished.error
         return _without_ended_calls(error) if error is not None else None
 
     def drop(self) -> None:
         """Cancel the debuggee; idempotent, in the trio thread."""
-        self._scope.cancel()
+        self._dropped = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def _watch_for_cancel(self) -> None:
         # A pause is shielded from the body's own cancel scopes (see pause()); this task is outside
@@ -205,39 +215,31 @@ class Core:
             if self.ending:
                 shield.cancel()
             try:
-                # No variable for the command: it may hold the handle, which could never be lost then.
-                while not await self._obey(await self._commands.receive()):
-                    pass
-                return
+                while True:
+                    command = await self._commands.receive()
+                    if isinstance(command, Query):
+                        answer = outcome.capture(command.fn, StoreView._create(self))
+                        self._responses_in.send_nowait(Answer(answer))
+                    elif isinstance(command, Inject):
+                        # Cancelled in here: the injected call is deleted, then the one below it.
+                        await self._inject(command)
+                    elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
+                        # Asked for while paused: it stops the next run at once.
+                        self.arming.decider.interrupt = False
+                        self._tell(events.Interrupted(*self.here()))
+                    else:
+                        self._resume(command)
+                        return
             finally:
                 self._pause_scopes.remove(shield)
         # Only the debuggee's own cancellation gets here.
         await trio.lowlevel.checkpoint_if_cancelled()
         raise InternalError("a pause was broken without a cancellation")
 
-    async def _obey(self, command: Command) -> bool:
-        """Carry out a command at a pause; True if it ends the pause."""
-        if isinstance(command, Query):
-            answer = outcome.capture(command.fn, StoreView._create(self))
-            self._responses_in.send_nowait(Answer(answer))
-        elif isinstance(command, Inject):
-            # Cancelled in here: the injected call is deleted, then the one below it.
-            await self._inject(command)
-        elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
-            # Asked for while paused: it stops the next run at once.
-            self.arming.decider.interrupt = False
-            self._tell(events.Interrupted(*self.here()))
-        else:
-            self._resume(command)
-            return True
-        return False
-
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
-        show_again, edits = self._show_again, self.edits
+        show_again, edits, plan = self._show_again, self.edits, self.arming.decider.plan
         self.edits = Edits()
-        # A step that something else has ended, a trap maybe, is no step of this call.
-        self.arming.decider.plan = None
         self.expire()
         self.arming.rearm()
         result: Any = None
@@ -246,7 +248,7 @@ class Core:
             result = await self.calls.inject(command.func, command.args)
         except Exception as exc:
             error = exc
-        self.edits = edits
+        self.edits, self.arming.decider.plan = edits, plan
         if show_again is not None:
             show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
@@ -290,8 +292,10 @@ class Core:
 
         :param unpushed: the innermost one, where it is not on the shadow stack.
         """
-        where = self.state.current.get(), self.state.sp.get(), call.base_sp
-        self._shown = Stack(self, *where, unpushed=unpushed, **how)
+        raws = walk_frames(self.state, self.state.current.get(), self.state.sp.get(), call.base_sp)
+        if unpushed is not None:
+            raws = itertools.chain([unpushed], raws)
+        self._shown = Stack(self, raws, **how)
         self._show_again = partial(self.show, call, unpushed=unpushed, **how)
 
     def show_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
@@ -366,8 +370,8 @@ class Core:
 
     def describe(self, func: wasmtime.Func) -> tuple[str, bool]:
         """A name for what is called, and whether it is opaque (no bytecode of ours)."""
-        name = self.state.function_names.get(func)
-        return (name, False) if name is not None else ("an uninstrumented function", True)
+        known = self.state.functions.get(func)
+        return (known[0], False) if known is not None else ("an uninstrumented function", True)
 
     # ── changes ────────────────────────────────────────────────────────────────────────────────
 

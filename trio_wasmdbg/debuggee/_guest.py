@@ -65,7 +65,7 @@ class Guest(metaclass=NoPublicConstructor):
             name,
             lambda: capi.start_call(core.store, func, args),
             opaque=opaque,
-            instance=core.state.inner_functions.get(func),
+            instance=core.state.functions.get(func, ("", None))[1],
         )
         if len(values) < 2:
             return values[0] if values else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import wasmtime
@@ -59,12 +59,12 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}
-        self._armed = ArmedBytes(self._debug_memory, self._layout, module.plan)
         self._installed: dict[int, TwinKey] = {}
         """By function: which of its slow twins is in its slot."""
+        self._armed = ArmedBytes(self._debug_memory, self._layout, module.plan, self._installed)
         self._made: dict[tuple[int, TwinKey], wasmtime.Func] = {}
-        self._linker: capi.RawLinker | None = None
-        self._linked = {names.sp, names.instance, names.hook}
+        self._linker: tuple[capi.RawLinker, set[str]] | None = None
+        """Made when the first companion needs it, with the names that it has."""
         self._hook: capi.Hook | None = None
         self._watched: list[Range] = []
         self._exports: dict[str, Any] | None = None
@@ -118,7 +118,6 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     def _attach(self, store: wasmtime.Store) -> None:
         """Put the debug callback into the instance; once, right after instantiation."""
-        linker = capi.RawLinker.new(self._module.engine)
         # The C library keeps the closure, and the store owns the state: a strong reference would be
         # a cycle that nothing collects.
         owner, number = weakref.ref(self._state), self._id
@@ -131,21 +130,32 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
         self._hook = capi.define_hook(None, store, "hook", on_hook)
         capi.table_set(store, self._slots, self._layout.hook_slot, self._hook.func)
-        names = self._names
-        linker.define(store, names.prefix, names.sp, self._state.sp.item)
-        linker.define(store, names.prefix, names.instance, self._state.current.item)
-        linker.define(store, names.prefix, names.hook, self._hook.func)
-        self._linker = linker
+
+    def _companions_linker(self, needed: Iterable[str]) -> capi.RawLinker:
+        """A linker with the debugger's own items and these exports of the instance."""
+        prefix, store = self._names.prefix, self._store
+        if self._linker is None:
+            assert self._hook is not None
+            linker = capi.RawLinker.new(self._module.engine)
+            own: dict[str, capi.Extern] = {
+                self._names.sp: self._state.sp.item,
+                self._names.instance: self._state.current.item,
+                self._names.hook: self._hook.func,
+            }
+            for name, item in own.items():
+                linker.define(store, prefix, name, item)
+            self._linker = linker, set(own)
+        linker, linked = self._linker
+        for name in needed:
+            if name not in linked:
+                linked.add(name)
+                linker.define(store, prefix, name, self._raw.export(name))
+        return linker
 
     def _resume(self, answer: int) -> None:
         """Answer the debug callback, in which the guest is suspended."""
         assert self._hook is not None
         self._hook.resume(answer)
-
-    def _throw(self, exception: capi.WasmException) -> None:
-        """Let the debug callback, in which the guest is suspended, throw."""
-        assert self._hook is not None
-        self._hook.throw(exception)
 
     def _has_slow_twin(self, function: int) -> bool:
         """Whether the function's slot leads to a slow twin already."""
@@ -181,13 +191,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     async def _instantiate_twin(self, function: int, conditions: TwinKey) -> wasmtime.Func:
         twin = await self._module.slow_twin(function, conditions)
-        assert self._linker is not None
-        for name in twin.imports:
-            # Only what is needed, and only reserved names: an export of the user's may be called "sp".
-            if name not in self._linked:
-                self._linked.add(name)
-                self._linker.define(self._store, self._names.prefix, name, self._raw.export(name))
-        future = capi.start_instantiate(self._store, self._linker, twin.compiled)
+        # Only what is needed, and only reserved names: an export of the user's may be called "sp".
+        linker = self._companions_linker(twin.imports)
+        future = capi.start_instantiate(self._store, linker, twin.compiled)
         try:
             # A companion has no start function and no segments: one short poll, here and now.
             future.poll()

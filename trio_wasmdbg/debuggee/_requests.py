@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._core import Core
     from ._host import HostFunction
 
-__all__ = ["Call", "CallEnded", "GuestTrapRequest", "HookStop", "HostCall", "LeaveRequest", "event_at"]
+__all__ = ["Call", "CallEnded", "GuestTrapRequest", "HookStop", "HostCall", "event_at"]
 
 
 @define
@@ -48,17 +48,28 @@ class HostCall:
 class Call(CallRecord):
     """One call from the host into the guest, while it lasts."""
 
-    done: trio.Event = field(factory=trio.Event)
+    _done: trio.Event | None = None
+    """Made by the first who waits: most calls have nobody, and an event takes 300 bytes."""
     scope: trio.CancelScope = field(factory=trio.CancelScope)
     """Ends this call alone."""
     host_token: object | None = None
     """Set while the guest is suspended in a host function: who may call in from there."""
-    injected: bool = False
-    """Called by the debugger, not by the body or a host function."""
-    thrown_at: tuple[int, int] | None = None
-    """Frame and resume point of the last throw that the holder was told of."""
     announced: BaseException | None = None
     """A host function's exception that the holder has been told of before the guest unwinds."""
+
+    async def wait_done(self) -> None:
+        """Return when the call has ended; a checkpoint.
+
+        Cancelled: nothing has happened.
+        """
+        if self._done is None:
+            self._done = trio.Event()
+        await self._done.wait()
+
+    def ended(self) -> None:
+        """The call has ended, and is not waited for by anybody who has not begun to."""
+        if self._done is not None:
+            self._done.set()
 
 
 class GuestTrapRequest(Exception):
@@ -66,10 +77,6 @@ class GuestTrapRequest(Exception):
 
     def __init__(self, trap: GuestTrap) -> None:
         self.trap = trap
-
-
-class LeaveRequest(Exception):
-    """The holder wants a frame to be left, at a pause before or after a host function."""
 
 
 class CallEnded(trio.ClosedResourceError):

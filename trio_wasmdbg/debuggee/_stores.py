@@ -38,11 +38,10 @@ class StoreState:
         self.instances: list[GuestInstance] = []
         self.host_functions: dict[int, HostFunction] = {}
         """Kept here and not in the C library's closures, which nothing collects."""
-        self.function_names: weakref.WeakKeyDictionary[wasmtime.Func, str] = weakref.WeakKeyDictionary()
-        """The functions that instrumented instances have handed out."""
-        self.inner_functions: weakref.WeakKeyDictionary[wasmtime.Func, int] = weakref.WeakKeyDictionary()
-        """Of these, with their instance's id, those that don't make it current: only their own
-        instance calls them, as a rule."""
+        self.functions: weakref.WeakKeyDictionary[wasmtime.Func, tuple[str, int | None]]
+        self.functions = weakref.WeakKeyDictionary()
+        """The functions that instrumented instances have handed out, by name; with their instance's id
+        those that don't make it current: only their own instance calls them, as a rule."""
         self.function_indices: dict[int, dict[bytes, int]] = {}
         """By instance: which of its functions have which identity, where somebody has asked."""
         self.core: Core | None = None

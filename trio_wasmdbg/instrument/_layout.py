@@ -4,9 +4,10 @@ The debug memory is one linear memory appended to the module, of a fixed size (s
 constant of the machine code)::
 
     0 .. stack_size      the shadow stack, growing down
-    instance_id          u32, written by the host after instantiation
-    watch_base           the ranges of memory that are watched
     trace_base           the instructions executed last, where that is wanted
+    watch_entries        the ranges of memory that are watched
+    watch_base           how many there are, and how accesses are compared with them
+    instance_id          u32, written by the host after instantiation
     sites_base ..        one byte for each check site of the fast twins
     stops_base ..        one byte for each instruction of the module
     counts_base ..       four bytes for each instruction: how often it was executed
@@ -22,7 +23,6 @@ __all__ = [
     "HOOK_SLOT",
     "KIND_SITE",
     "KIND_STOP",
-    "KIND_THROW",
     "KIND_TRAP",
     "KIND_WATCH",
     "STACK_SIZE",
@@ -57,9 +57,6 @@ KIND_TRAP = 2
 
 KIND_WATCH = 3
 """First argument of the hook: a slow twin is about to touch a watched range of memory."""
-
-KIND_THROW = 4
-"""First argument of the hook: a slow twin has been sent to where the host throws an exception."""
 
 
 @frozen
@@ -96,19 +93,21 @@ class Layout:
         return cls(STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, counts_base, pages)
 
 
-INSTANCE_ID = STACK_SIZE
-WATCH_BASE = STACK_SIZE + 64
-"""The table of watched memory ranges (see ``_watch``)."""
-WATCH_ENTRIES = WATCH_BASE + 16
-WATCH_ENTRY_SIZE = 32
-WATCH_CAPACITY = 125
-"""Ranges that fit the table; the host merges what is more, and sorts out false alarms."""
-TRACE_BASE = STACK_SIZE + 4096
+TRACE_BASE = STACK_SIZE
 """What slow twins note of the instructions they execute (see ``_trace``)."""
 TRACE_ENTRIES = TRACE_BASE + 16
 TRACE_LENGTH = 1 << 16
 """Entries of the ring: the last instructions that are remembered."""
-SITES_BASE = TRACE_ENTRIES + 8 * TRACE_LENGTH + 48
+WATCH_ENTRIES = TRACE_ENTRIES + 8 * TRACE_LENGTH
+WATCH_ENTRY_SIZE = 32
+WATCH_CAPACITY = 125
+"""Ranges that fit the table; the host merges what is more, and sorts out false alarms."""
+# What every guest has in use lies together, from here on: a small module's fits into one page of the
+# machine's memory, and there may be ten thousand guests.
+WATCH_BASE = WATCH_ENTRIES + WATCH_CAPACITY * WATCH_ENTRY_SIZE + 4095 & ~4095
+"""The table of watched memory ranges (see ``_watch``): its head."""
+INSTANCE_ID = WATCH_BASE + 32
+SITES_BASE = WATCH_BASE + 64
 
 
 @frozen
