@@ -45,11 +45,10 @@ def real(session: nox.Session) -> None:
 
 @nox.session
 def stress(session: nox.Session) -> None:
-    """Cancellations at every checkpoint and drops at every moment, over and over: ``-- 50`` rounds."""
-    session.install(".[cli,dev]")
-    attacks = [f"tests/debuggee/test_{name}.py" for name in ("cancel_everywhere", "dropping", "interrupt")]
-    for _ in range(int(session.posargs[0]) if session.posargs else 10):
-        session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *attacks)
+    """Cancellation under attack, each profile in its turn: ``-- --seconds 3600``."""
+    session.install(".[cli]")
+    for profile in ("mixed", "cancel", "interrupt", "drop", "teardown", "clients"):
+        session.run("python", "-m", "trio_wasmdbg", "stress", "--profile", profile, *session.posargs)
 
 
 @nox.session

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from trio_wasmdbg._version import __version__
 from trio_wasmdbg.addresses import CodeOffset, ModuleOffset
-from trio_wasmdbg.capi import prepare_config
+from trio_wasmdbg.capi import WasmException, prepare_config
 from trio_wasmdbg.debuggee import (
     OPTIMISED_OUT,
     UNAVAILABLE,
@@ -26,6 +26,7 @@ from trio_wasmdbg.debuggee import (
     Executed,
     Frame,
     Guest,
+    GuestException,
     GuestInstance,
     GuestModule,
     GuestTrap,
@@ -44,6 +45,7 @@ from trio_wasmdbg.debuggee import (
 from trio_wasmdbg.engine import State
 from trio_wasmdbg.engine import events as events
 from trio_wasmdbg.errors import (
+    CallAbandonedError,
     DebuggerError,
     EngineConfigError,
     EnvironmentProblem,
@@ -75,6 +77,7 @@ __all__ = [
     "OPTIMISED_OUT",
     "UNAVAILABLE",
     "Activation",
+    "CallAbandonedError",
     "CodeOffset",
     "Debuggee",
     "DebuggerError",
@@ -85,6 +88,7 @@ __all__ = [
     "Frame",
     "FrameMode",
     "Guest",
+    "GuestException",
     "GuestInstance",
     "GuestModule",
     "Coverage",
@@ -118,6 +122,7 @@ __all__ = [
     "UnsupportedWasmtimeError",
     "UsageError",
     "Variable",
+    "WasmException",
     "WrongStateError",
     "__version__",
     "debug_wasm",

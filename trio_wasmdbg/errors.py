@@ -16,6 +16,7 @@ wrapped.
 from __future__ import annotations
 
 __all__ = [
+    "CallAbandonedError",
     "DebuggerError",
     "EngineConfigError",
     "EnvironmentProblem",
@@ -111,6 +112,14 @@ def _caret(text: str, column: int) -> str:
     first = max(0, column - 1 - 50)
     shown = "".join(char if char.isprintable() else "?" for char in text[first : first + 70])
     return f"    {shown}\n    {' ' * (column - 1 - first)}^"
+
+
+class CallAbandonedError(DebuggerError):
+    """A host function's call into the guest was ended by the debugger.
+
+    Somebody has made a frame further out return or throw, so the host function's own result does not count
+    any more.
+    """
 
 
 class OptimisedOutError(UsageError):

@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "guests": set(),
     "testing": BASE
     | {"", "abc", "wasm", "symbols", "expressions", "instrument", "engine", "debuggee", "guests"},
-    "cli": BASE | {"", "abc", "wasm", "symbols", "expressions", "engine", "debuggee", "servers", "guests"},
+    "cli": BASE
+    | {"", "abc", "wasm", "symbols", "expressions", "engine", "debuggee", "servers", "testing", "guests"},
     "__main__": {"cli"},
 }
 """Unit (a folder of the package, or a module beside them) to the units it may import; ``""`` is the

@@ -6,7 +6,6 @@ seconds they took and what came out.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +16,7 @@ import wasmtime
 from attrs import frozen
 
 from trio_wasmdbg import Debuggee, Guest, GuestInstance, load_module, make_engine, open_debuggee
+from trio_wasmdbg.instrument import FRAME_MODES
 
 __all__ = ["OURS", "PLAIN", "Arm", "Mode", "Run", "Way", "attached", "nothing"]
 
@@ -89,11 +89,8 @@ class Mode:
 
 
 def _mode(name: str, row: int, goals: tuple[float, float, float | None, float | None]) -> Mode:
-    if name == "exact":
-        return Mode(name, row, {}, goals)
-    if "mode" not in inspect.signature(load_module).parameters:
-        return Mode(name, row, {}, goals, f"load_module has no {name} mode yet")
-    return Mode(name, row, {"mode": name}, goals)
+    missing = None if name in FRAME_MODES else f"there are no {name} frames yet"
+    return Mode(name, row, {"frames": name}, goals, missing)
 
 
 OURS: Final = (

@@ -109,11 +109,12 @@ class Native:
         answer = self.ask(op="call", id=loaded["id"], argument=argument)
         return answer["seconds"], answer["result"]
 
-    def events(self, path: Path, argument: int, *, at: int | None, count: int, through: str) -> float:
-        """Events a second: breakpoints at a module offset, or steps."""
-        answer = self.ask(
-            op="events", path=os.fspath(path), argument=argument, at=at, count=count, through=through
-        )
+    def events(self, path: Path, argument: int, *, at: int | None, through: str) -> float:
+        """Events a second in a call of ``run``: breakpoints at a module offset, or steps.
+
+        :param through: ``"task"``, by the Debuggee, or ``"handler"``, in place.
+        """
+        answer = self.ask(op="events", path=os.fspath(path), argument=argument, at=at, through=through)
         return float(answer["events"] / answer["seconds"])
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["LEVELS", "PROGRAMS", "SAMPLE", "Program", "build"]
+__all__ = ["LEVELS", "PROGRAMS", "SAMPLE", "THOUSAND", "Program", "build"]
 
 FOLDER: Final = Path(__file__).parent / "programs"
 
@@ -59,6 +59,10 @@ SAMPLE: Final = tuple(
     each for each in PROGRAMS if each.name in ("interpreter", "sort", "fib", "matmul") and each.level == "O2"
 )
 """For a quick look."""
+
+
+THOUSAND: Final = tuple(Program("thousand", "armed", level) for level in LEVELS)
+"""A hot loop, and a thousand functions ``cold_000`` … that are never called."""
 
 
 def build(folder: Path) -> None:

@@ -77,6 +77,8 @@ def number(value: float) -> str:
     """With three digits that say something."""
     if value >= 1000:
         return f"{value:,.0f}"
+    if 0 < value < 0.1:
+        return f"{value:.2g}"
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
 
 from attrs import define, field
 
+from tests.benchmarks._gdb import Gdb, gdb
 from tests.benchmarks._measure import NotMeasured
 from tests.benchmarks._native import Native, native, native_version
 from tests.benchmarks._programs import PROGRAMS, SAMPLE, Program
 
 __all__ = ["Settings", "settings"]
+
+P = TypeVar("P")
 
 
 @define
@@ -31,26 +35,44 @@ class Settings:
     rounds: int = 9
     peers: bool = True
     large: bool = True
-    peer_reasons: dict[str, str] = field(factory=dict)
+    _reasons: dict[str, str] = field(factory=dict)
     _stack: ExitStack = field(factory=ExitStack)
     _native: Native | None = None
+    _gdb: Gdb | None = None
 
     def native(self) -> Native:
         """The native peer, built and started when it is wanted first.
 
         :raises NotMeasured: it can't be had.
         """
+        if self._native is None:
+            self._native = self._enter("native", native)
+        return self._native
+
+    def gdb(self) -> Gdb:
+        """gdb, with a program for it.
+
+        :raises NotMeasured: it can't be had.
+        """
+        if self._gdb is None:
+            self._gdb = self._enter("gdb", gdb)
+        return self._gdb
+
+    @property
+    def gdb_version(self) -> str:
+        """Or just gdb, where there is none."""
+        return "gdb" if self._gdb is None else self._gdb.version
+
+    def _enter(self, name: str, peer: Callable[[], AbstractContextManager[P]]) -> P:
         if not self.peers:
             raise NotMeasured("without peers")
-        if "native" in self.peer_reasons:
-            raise NotMeasured(self.peer_reasons["native"])
-        if self._native is None:
-            try:
-                self._native = self._stack.enter_context(native())
-            except NotMeasured as exc:
-                self.peer_reasons["native"] = str(exc)
-                raise
-        return self._native
+        if name in self._reasons:
+            raise NotMeasured(self._reasons[name])
+        try:
+            return self._stack.enter_context(peer())
+        except NotMeasured as exc:
+            self._reasons[name] = str(exc)
+            raise
 
     def say(self, text: str) -> None:
         """What is being done, for those who wait."""
@@ -58,11 +80,13 @@ class Settings:
 
     @property
     def peer_versions(self) -> dict[str, str]:
-        """For the head of the report."""
-        if not self.peers:
-            return {}
-        reason = self.peer_reasons.get("native")
-        return {"native peer": reason or f"Rust crate wasmtime {native_version()}, guest_debug(true)"}
+        """For the head of the report: of those that were asked for."""
+        told = dict(self._reasons)
+        if self._native is not None:
+            told["native"] = f"the Rust crates wasmtime and wasmtime-internal-debugger {native_version()}"
+        if self._gdb is not None:
+            told["gdb"] = f"{self._gdb.version}, and gcc -O1 -g"
+        return told
 
 
 @contextmanager

@@ -297,3 +297,32 @@ async def test_nothing_is_left(moment: str, way: str, monkeypatch: pytest.Monkey
         await scene.check(
             started=moment not in ("before the start", "at the start pause"), completed=moment == "complete"
         )
+
+
+@pytest.mark.parametrize("ending", ["returns", "raises", "is cancelled"])
+async def test_a_query_does_not_keep_the_handle(ending: str) -> None:
+    """Its function knows the handle, as any method of an object that has it does."""
+    scene = Scene(await load(PROGRAM), "at the start pause")
+
+    async def ask(debuggee: Debuggee) -> None:
+        def look(view: object) -> None:
+            assert debuggee.state is not State.COMPLETE
+            if ending == "raises":
+                raise KeyError(debuggee)
+
+        with trio.CancelScope() as scope:
+            if ending == "is cancelled":
+                trio.lowlevel.current_trio_token().run_sync_soon(scope.cancel)
+            await debuggee.with_store(look)
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            debuggee = await nursery.start(run_debuggee, scene.store, scene.body)
+            try:
+                await ask(debuggee)
+            except KeyError:
+                assert ending == "raises"
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.warns(ResourceWarning, match="its guest is being cancelled"):
+                del debuggee
+                gc.collect()

@@ -212,6 +212,22 @@ async def test_after_an_injected_call_the_breakpoint_is_not_hit_again() -> None:
         assert isinstance(await it.debuggee.run(), events.Finished)
 
 
+ENDS_STEPS = """(module (memory 1)
+  (func (export "bad") (drop (i32.load (i32.const -8))))
+  (func $three (export "three") (result i32) (i32.add (i32.const 1) (i32.const 2))))"""
+
+
+async def test_an_injected_call_is_no_part_of_a_step_that_something_else_has_ended() -> None:
+    async with program(("bad",), text=ENDS_STEPS, imports={}) as it:
+        assert isinstance(await it.debuggee.step(), events.Step)
+        assert isinstance(await it.debuggee.step(100), events.Trap)
+        back = await it.debuggee.inject_call(it.instance.func("three"))
+        assert isinstance(back, events.CallReturned)
+        assert back.result == 3
+        with pytest.raises(wasmtime.Trap, match="out of bounds"):
+            await it.debuggee.finish()
+
+
 async def test_inject_at_the_start_pause_of_a_second_call() -> None:
     async with program(("add", 1, 2), ("add", 3, 4)) as it:
         await pause_at(it, "add")

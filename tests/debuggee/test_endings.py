@@ -78,6 +78,9 @@ async def test_traps(export: str, arguments: tuple[Any, ...], code: Code, live: 
             frames = await debuggee.with_store(lambda view: list(view.frames()))
             assert frames[0].function_name == event.location.function_name
             assert frames[-1].function_name == export
+            assert [frame.depth for frame in frames[:3]] == [*range(len(frames))][: -4 : -1]
+            assert frames[-1].depth == 0
+            assert frames[0].resumable == live
             if export == "load":
                 assert len(frames) == arguments[0] + 2
                 assert [frame.locals[0] for frame in frames[1:]] == [

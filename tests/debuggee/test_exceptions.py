@@ -86,7 +86,7 @@ async def test_thrown_again() -> None:
         assert (first.tag, first.caught) == (1, True)
         second = await it.debuggee.run()
         assert isinstance(second, events.ExceptionThrown)
-        assert (second.tag, second.caught) == (None, False)
+        assert (second.tag, second.payload, second.caught) == (1, (3, -5), False)
         assert second.frame.function_name == "again"
         assert second.frame.parent is None
         finished = await it.debuggee.run()

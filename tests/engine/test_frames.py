@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 
 import pytest
 
-from trio_wasmdbg.engine import decode_value, encode_value, walk_frames
+from trio_wasmdbg.engine import count_frames, decode_value, encode_value, walk_frames
 from trio_wasmdbg.errors import InternalError
 from trio_wasmdbg.instrument import MATERIALISED, SLOW
 from trio_wasmdbg.wasm import F32, F64, I32, I64, V128, ValType
@@ -43,21 +44,24 @@ def test_frames_of_two_instances_on_one_stack() -> None:
         (2, 864, 3, 7),
         (1, 960, 2, 5),
     ]
+    assert [count_frames(memories, 2, fp, 1024) for fp in (832, 864)] == [3, 2]
     assert [(f.slow, f.materialised) for f in frames] == [(False, False), (False, True), (True, False)]
 
 
 def test_an_empty_activation_has_no_frames() -> None:
     assert list(walk_frames(Memories(), 1, 512, 512)) == []
+    assert count_frames(Memories(), 1, 512, 512) == 0
 
 
-def test_a_damaged_stack_is_an_internal_error_and_ends() -> None:
+@pytest.mark.parametrize("walk", [lambda *where: list(walk_frames(*where)), count_frames])
+def test_a_damaged_stack_is_an_internal_error_and_ends(walk: Callable[..., object]) -> None:
     memories = Memories()
     memories.put(1, 960, 4, 0)  # 128 bytes: past the base
     with pytest.raises(InternalError, match="not at its base"):
-        list(walk_frames(memories, 1, 960, 1024))
+        walk(memories, 1, 960, 1024)
     memories.put(1, 960, 0, 0)  # size 0: would never end
     with pytest.raises(InternalError, match="size 0"):
-        list(walk_frames(memories, 1, 960, 1024))
+        walk(memories, 1, 960, 1024)
 
 
 @pytest.mark.parametrize(

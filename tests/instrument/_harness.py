@@ -239,7 +239,7 @@ class Rig(Plain):
         try:
             if kind == KIND_SITE:
                 index = self.u32(fp) & ~SLOW
-                assert self.u32(fp + RESUME_OFFSET) == k
+                assert self.u32(fp + RESUME_OFFSET) & ~MATERIALISED == k
                 answer = self.on_stop(self, kind, fp, k) if self.on_stop is not None else 0
                 self.make_slow([index])
                 return answer

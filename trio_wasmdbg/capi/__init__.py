@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from trio_wasmdbg.capi._calls import CallFuture, start_call, start_instantiate
 from trio_wasmdbg.capi._config import prepare_config, probe_engine
+from trio_wasmdbg.capi._exceptions import make_exception, tag_params
 from trio_wasmdbg.capi._globals import I32Global, get_global, new_global, set_global
 from trio_wasmdbg.capi._host_functions import Hook, Pending, define_async, define_hook
 from trio_wasmdbg.capi._instances import Extern, RawInstance, RawLinker
@@ -24,7 +25,14 @@ from trio_wasmdbg.capi._outcomes import Failed, Outcome, RawFrame, Returned, Tra
 from trio_wasmdbg.capi._statistics import abandoned_futures, live_futures, live_host_functions, live_pendings
 from trio_wasmdbg.capi._store import StoreHandle, Storelike, identity_of
 from trio_wasmdbg.capi._tables import table_fill, table_get, table_grow, table_set, table_size
-from trio_wasmdbg.capi._values import FloatBits, OpaqueReference, Signature, signature_of, signature_of_type
+from trio_wasmdbg.capi._values import (
+    FloatBits,
+    OpaqueReference,
+    Signature,
+    WasmException,
+    signature_of,
+    signature_of_type,
+)
 
 __all__ = [
     # calls
@@ -52,13 +60,16 @@ __all__ = [
     "Signature",
     "StoreHandle",
     "Storelike",
+    "WasmException",
     "get_global",
     "identity_of",
+    "make_exception",
     "memory_grow",
     "new_global",
     "set_global",
     "signature_of",
     "signature_of_type",
+    "tag_params",
     "table_fill",
     "table_get",
     "table_grow",

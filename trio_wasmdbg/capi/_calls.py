@@ -41,6 +41,7 @@ import wasmtime
 from wasmtime import _func as wasmtime_func
 
 from trio_wasmdbg.capi import _library as lib
+from trio_wasmdbg.capi._exceptions import take_exception
 from trio_wasmdbg.capi._instances import RawInstance, RawLinker
 from trio_wasmdbg.capi._outcomes import Outcome, Returned, failed, trapped
 from trio_wasmdbg.capi._statistics import ABANDONED, FUTURES
@@ -87,6 +88,7 @@ class CallFuture:
         "_results_address",
         "_store",
         "_torn",
+        "_trap_address",
         "complete",
         "deleted",
         "handle",
@@ -118,6 +120,7 @@ class CallFuture:
         self._cell = (ctypes.c_ubyte * 2)()
         self._cell_address = ctypes.addressof(self._cell)
         self._results_address = 0  # where the suspended host call's results go
+        self._trap_address = 0  # where a hook's trap goes
         self._exception: BaseException | None = None  # raised by the suspended host call
         self._outcome: Outcome | None = None
         self._polling = False
@@ -191,7 +194,8 @@ class CallFuture:
         self._errors[0] = self._errors[1] = None
         if error:
             exception, self._exception = self._exception, None
-            self._outcome = failed(error, exception or _take_foreign_exception(frame))
+            thrown = take_exception(self.handle)
+            self._outcome = failed(error, exception or _take_foreign_exception(frame), thrown)
         elif trap:
             self._outcome = trapped(trap)
         else:
@@ -206,6 +210,11 @@ class CallFuture:
         if self._outcome is None:
             raise InternalError("the call is not complete")
         return self._outcome
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the guest is running."""
+        return self._polling
 
     # ── ending ─────────────────────────────────────────────────────────────────────────────────
 

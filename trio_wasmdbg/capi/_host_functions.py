@@ -26,13 +26,14 @@ from wasmtime import _bindings
 
 from trio_wasmdbg.capi import _library as lib
 from trio_wasmdbg.capi._calls import CallFuture, start_instantiate
+from trio_wasmdbg.capi._exceptions import trap_that_throws
 from trio_wasmdbg.capi._instances import RawLinker
 from trio_wasmdbg.capi._modules import compile
 from trio_wasmdbg.capi._outcomes import Failed
 from trio_wasmdbg.capi._raw_memory import MEMORY
 from trio_wasmdbg.capi._statistics import HOST_FUNCTIONS
 from trio_wasmdbg.capi._store import StoreHandle, Storelike
-from trio_wasmdbg.capi._values import from_raw, function_type, to_raw, unroot
+from trio_wasmdbg.capi._values import WasmException, from_raw, function_type, to_raw, unroot
 from trio_wasmdbg.errors import InternalError
 
 __all__ = ["Hook", "Pending", "define_async", "define_hook"]
@@ -181,15 +182,28 @@ class Hook:
         :raises ValueError: no i32; the call still waits.
         :raises InternalError: the innermost call does not wait for this hook.
         """
+        future = self._waiting()
+        if not -0x8000_0000 <= value <= 0xFFFF_FFFF:
+            raise ValueError(f"{value} does not fit into i32")
+        _set_u32(MEMORY, future._results_address, 0, value & 0xFFFF_FFFF)
+        future._answered()
+
+    def throw(self, exception: WasmException) -> None:
+        """Let the innermost call of the store throw where it waits; takes effect at the next poll.
+
+        :raises ValueError: the exception belongs to another store; the call still waits.
+        :raises InternalError: the innermost call does not wait for this hook.
+        """
+        future = self._waiting()
+        _set_pointer(MEMORY, future._trap_address, trap_that_throws(self._handle, exception))
+        future._answered()
+
+    def _waiting(self) -> CallFuture:
         live = self._handle._live
         future = live[-1] if live else None
         if future is None or future.waiting is not self:
             raise InternalError(f"{self!r} is not what the innermost call waits for")
-        if not -0x8000_0000 <= value <= 0xFFFF_FFFF:
-            raise ValueError(f"{value} does not fit into i32")
-        _set_u32(MEMORY, future._results_address, 0, value & 0xFFFF_FFFF)
-        future.waiting = None
-        future._cell[0] = 1
+        return future
 
     def __repr__(self) -> str:
         return f"<Hook {self.name!r}>"
@@ -235,6 +249,7 @@ def define_hook(
         future = live[-1]
         future._cell[0] = 0
         future._results_address = results
+        future._trap_address = trap
         future.waiting = hook
         _set_continuation(MEMORY, continuation, _READY, future._cell_address, 0)
 
@@ -246,6 +261,9 @@ def define_hook(
     if linker is not None:
         linker.define(handle, "trio_wasmdbg", name, func)
     return hook
+
+
+_ZEROS: Final = {"i32": 0, "i64": 0, "f32": 0.0, "f64": 0.0, "v128": bytes(16)}
 
 
 # ── asynchronous imports ───────────────────────────────────────────────────────────────────────
@@ -300,6 +318,13 @@ class Pending:
         self.answered = True
         self.future._answered()
 
+    def finish_with_zeros(self) -> None:
+        """Give zeros and nulls as results; the guest goes on at the next poll.
+
+        :raises InternalError: the call does not wait any more.
+        """
+        self.finish([_ZEROS.get(valtype) for valtype in self._result_types])
+
     def fail(self, exc: BaseException) -> None:
         """Make the guest's call fail; ``exc`` comes back as :attr:`Failed.exception`, by identity.
 
@@ -311,6 +336,17 @@ class Pending:
         _set_pointer(MEMORY, self._trap, lib.trap_new(message, len(message)))
         self.answered = True
         self.future._exception = exc
+        self.future._answered()
+
+    def throw(self, exception: WasmException) -> None:
+        """Let the host function throw an exception, which the guest may catch.
+
+        :raises ValueError: it belongs to another store; the call still waits.
+        :raises InternalError: the call does not wait any more.
+        """
+        self._check()
+        _set_pointer(MEMORY, self._trap, trap_that_throws(self.future.handle, exception))
+        self.answered = True
         self.future._answered()
 
     def _check(self) -> None:

@@ -16,7 +16,7 @@ from wasmtime import _bindings
 
 from trio_wasmdbg.capi import _library as lib
 from trio_wasmdbg.capi._raw_memory import read_bytes, unpack
-from trio_wasmdbg.capi._values import _PAIR, _U64
+from trio_wasmdbg.capi._values import _PAIR, _U64, WasmException
 
 __all__ = ["Failed", "Outcome", "RawFrame", "Returned", "Trapped"]
 
@@ -74,6 +74,7 @@ class Failed:
     :ivar message: Wasmtime's text.
     :ivar exit_code: what the guest gave to WASI's ``proc_exit``, or None.
     :ivar exception: the very exception that a host function raised, or None.
+    :ivar thrown: the guest's exception that nobody has caught, or None.
     :ivar frames: innermost first; empty when the guest had not been entered.
     :ivar error: the :class:`wasmtime.WasmtimeError` (or :class:`wasmtime.ExitTrap`), ready to be raised.
     """
@@ -81,6 +82,7 @@ class Failed:
     message: str
     exit_code: int | None
     exception: BaseException | None
+    thrown: WasmException | None
     frames: tuple[RawFrame, ...]
     error: wasmtime.WasmtimeError = field(eq=False, repr=False)
 
@@ -103,13 +105,14 @@ def trapped(pointer: int) -> Trapped:
     )
 
 
-def failed(pointer: int, exception: BaseException | None) -> Failed:
+def failed(pointer: int, exception: BaseException | None, thrown: WasmException | None) -> Failed:
     """Make the outcome from a ``wasmtime_error_t *``, which it takes over."""
     error = wasmtime.WasmtimeError._from_ptr(cast(pointer, POINTER(_bindings.wasmtime_error_t)))
     return Failed(
         message=str(error),
         exit_code=error.code if isinstance(error, wasmtime.ExitTrap) else None,
         exception=exception,
+        thrown=thrown,
         frames=_frames(lib.error_trace, pointer),
         error=error,
     )

@@ -8,6 +8,7 @@ f32, f64  float or int; :class:`FloatBits` for exact bits     float
 v128      16 bytes (little end first)                         16 bytes
 funcref   :class:`wasmtime.Func` of the same store, or None   the same
 externref any object, or None                                 that very object, or None
+exnref    :class:`WasmException`, or None                     the same
 others    None                                                None, or an :class:`OpaqueReference`
 ========= =================================================== =================================
 
@@ -22,8 +23,8 @@ it is unrooted (``wasmtime/val.h``).  :func:`to_raw` makes a root that the calle
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from ctypes import byref, c_int32, c_void_p
+from collections.abc import Callable, Iterable, Sequence
+from ctypes import POINTER, addressof, byref, c_int32, c_void_p, cast
 from struct import Struct
 from typing import Any, Final
 
@@ -39,9 +40,12 @@ __all__ = [
     "FloatBits",
     "OpaqueReference",
     "Signature",
+    "WasmException",
     "from_raw",
     "function_type",
-    "signature_of", "signature_of_type",
+    "signature_at",
+    "signature_of",
+    "signature_of_type",
     "to_raw",
     "unroot",
 ]
@@ -86,13 +90,69 @@ class FloatBits:
 class OpaqueReference:
     """A reference that Python can name but not hold, such as a garbage-collected struct.
 
-    :ivar kind: what it is: ``"structref"``, ``"arrayref"``, ``"i31ref"``, ``"exnref"``, ``"anyref"`` for a
-        host's reference that the guest took in, or ``"externref"`` for one that the guest made itself.
+    :ivar kind: what it is: ``"structref"``, ``"arrayref"``, ``"i31ref"``, ``"anyref"`` for a host's
+        reference that the guest took in, or ``"externref"`` for one that the guest made itself.
     :ivar number: of an ``i31ref``, its integer.
     """
 
     kind: str
     number: int | None = None
+
+
+class WasmException:
+    """An exception of the guest: what ``throw`` makes, ``catch_all_ref`` gives, and ``throw_ref`` takes.
+
+    Keeps the exception alive, and is good for as long as its store.  To be looked at while the guest does
+    not compute.
+    """
+
+    __slots__ = ("_handle", "_raw")
+
+    def __init__(self, handle: StoreHandle, raw: Any) -> None:
+        """Not for users: see ``GuestInstance.make_exception``.  Takes *raw* over."""
+        self._handle = handle
+        self._raw = raw
+
+    def __del__(self, _unroot: Callable[..., None] = lib.exnref_unroot) -> None:
+        # The root is not the store's: this may run after that has been closed, in any thread.
+        raw = getattr(self, "_raw", None)
+        if raw is not None:
+            _unroot(byref(raw))
+
+    @property
+    def tag(self) -> wasmtime.Tag:
+        """Its tag.
+
+        :raises StoreClosedError: the store has been closed.
+        """
+        tag = _bindings.wasmtime_tag_t()
+        _raise_error(lib.exnref_tag(self._handle.context, byref(self._raw), byref(tag)))
+        return wasmtime.Tag._from_raw(tag)
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """What it carries.
+
+        :raises StoreClosedError: the store has been closed.
+        """
+        context = self._handle.context
+        values = []
+        for number in range(lib.exnref_field_count(context, byref(self._raw))):
+            cell = lib.wasmtime_val_t()
+            _raise_error(lib.exnref_field(context, byref(self._raw), number, byref(cell)))
+            values.append(from_raw(self._handle, addressof(cell), owned=True))
+        return tuple(values)
+
+    def __repr__(self) -> str:
+        futures = self._handle.futures
+        if self._handle.closed or (futures and futures[-1].is_polled):
+            return "<WasmException>"
+        return f"<WasmException {self.values!r}>"
+
+
+def _raise_error(pointer: int | None) -> None:
+    if pointer:
+        raise wasmtime.WasmtimeError._from_ptr(cast(pointer, POINTER(_bindings.wasmtime_error_t)))
 
 
 @frozen
@@ -156,6 +216,11 @@ def to_raw(store: Storelike, valtype: str, value: object, address: int) -> None:
         write_bytes(of, bytes(value))
     elif valtype == "externref":
         _externref_to_raw(StoreHandle.of(store), value, address)
+    elif isinstance(value, WasmException) and _null_kind(valtype) == lib.KIND_EXNREF:
+        if value._handle is not StoreHandle.of(store):
+            raise ValueError("the exception belongs to another wasmtime.Store")
+        pack(_U64, address, lib.KIND_EXNREF)
+        lib.exnref_clone(byref(value._raw), of)
     elif valtype == "funcref" or valtype.startswith("(ref"):
         _reference_to_raw(StoreHandle.of(store), valtype, value, address)
     else:
@@ -235,7 +300,9 @@ def from_raw(store: Storelike, address: int, *, owned: bool = False, bits: bool 
         elif kind == lib.KIND_ANYREF:
             value = _anyref(StoreHandle.of(store).context, of)
         else:
-            value = OpaqueReference("exnref")
+            root = _bindings.wasmtime_exnref_t()
+            lib.exnref_clone(of, byref(root))
+            value = WasmException(StoreHandle.of(store), root)
     if owned:
         unroot(address)
     return value
@@ -305,7 +372,7 @@ def signature_of(store: Storelike, func: wasmtime.Func) -> Signature:
     handle.check(func)
     pointer = lib.func_type(handle.context, byref(func._func))
     try:
-        return _signature_at(pointer)
+        return signature_at(pointer)
     finally:
         lib.functype_delete(pointer)
 
@@ -315,10 +382,11 @@ def signature_of_type(type_: wasmtime.FuncType) -> Signature:
 
     Its own ``str(type_.params[0])`` ends the process for ``v128`` and the GC references.
     """
-    return _signature_at(type_.ptr())
+    return signature_at(type_.ptr())
 
 
-def _signature_at(pointer: Any) -> Signature:
+def signature_at(pointer: Any) -> Signature:
+    """The function type at a ``wasm_functype_t *``, as text."""
     return Signature(
         tuple(_valtype_text(p) for p in _vector(lib.functype_params(pointer))),
         tuple(_valtype_text(p) for p in _vector(lib.functype_results(pointer))),

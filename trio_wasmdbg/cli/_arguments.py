@@ -13,8 +13,9 @@ from attrs import frozen
 from trio_wasmdbg import FrameMode
 from trio_wasmdbg._version import __version__
 from trio_wasmdbg.cli._gdb_arguments import GdbOptions, add_frames, add_gdb_parser, gdb_options, platform_form
+from trio_wasmdbg.cli._stress_arguments import StressOptions, add_stress_parser, stress_options
 
-__all__ = ["DemoOptions", "GdbOptions", "Options", "RunOptions", "parse_arguments"]
+__all__ = ["DemoOptions", "GdbOptions", "Options", "RunOptions", "StressOptions", "parse_arguments"]
 
 
 @frozen
@@ -42,7 +43,7 @@ class RunOptions:
     frames: FrameMode = "exact"
 
 
-Options: TypeAlias = DemoOptions | RunOptions | GdbOptions
+Options: TypeAlias = DemoOptions | RunOptions | GdbOptions | StressOptions
 
 
 def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> Options:
@@ -56,6 +57,8 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str] = os.en
         return DemoOptions(scenes=tuple(found.scene), list=found.list, source=found.source)
     if found.command == "gdb":
         return gdb_options(found)
+    if found.command == "stress":
+        return stress_options(found)
     return RunOptions(
         file=found.file,
         arguments=tuple(found.arguments),
@@ -139,6 +142,7 @@ def _make_parser(environ: Mapping[str, str]) -> _Parser:
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="the guest's arguments")
 
     add_gdb_parser(commands, _directory, lambda text: _variable(text, environ))
+    add_stress_parser(commands)
     return parser
 
 

@@ -109,7 +109,7 @@ class Control:
             self._printer.backtrace(stack_records(event.frame))
             if isinstance(event, events.Interrupted):
                 await self._pause()
-            trapped = trapped or isinstance(event, events.Trap)
+            trapped = trapped or isinstance(event, events.Trap | events.UncaughtException)
         raise AssertionError("the events of a debuggee end with Finished")
 
     async def _pause(self) -> None:

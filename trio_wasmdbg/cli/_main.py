@@ -7,10 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from trio_wasmdbg.cli._arguments import DemoOptions, GdbOptions, Options, RunOptions, parse_arguments
+from trio_wasmdbg.cli._arguments import (
+    DemoOptions,
+    GdbOptions,
+    Options,
+    RunOptions,
+    StressOptions,
+    parse_arguments,
+)
 from trio_wasmdbg.cli._demo import demo
 from trio_wasmdbg.cli._gdb import gdb
 from trio_wasmdbg.cli._run import run
+from trio_wasmdbg.cli._stress import stress
 
 __all__ = ["COMMANDS", "main"]
 
@@ -18,6 +26,7 @@ COMMANDS: Final[dict[type[Options], Callable[[Any], int]]] = {
     DemoOptions: demo,
     GdbOptions: gdb,
     RunOptions: run,
+    StressOptions: stress,
 }
 """What each kind of options does: takes them, and gives the exit code."""
 

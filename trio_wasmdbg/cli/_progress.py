@@ -11,7 +11,7 @@ import trio
 from trio_wasmdbg import Progress
 from trio_wasmdbg.cli._values import clean
 
-__all__ = ["file_size", "status"]
+__all__ = ["Line", "file_size", "shown", "status"]
 
 PATIENCE: Final = 0.3
 """Seconds before anything is said: most things are done by then."""
@@ -55,14 +55,21 @@ async def status(
     The block gets a function that adds a bar to it.
     """
     line = Line(clean(text))
-    if not stream.isatty() or environ.get("TERM", "") == "dumb":
+    async with shown(line, stream, environ):
         yield line.update
+
+
+@asynccontextmanager
+async def shown(line: Line, stream: TextIO, environ: Mapping[str, str]) -> AsyncIterator[None]:
+    """Show *line*, as it is at each moment, while the block runs and if *stream* is a terminal."""
+    if not stream.isatty() or environ.get("TERM", "") == "dumb":
+        yield
         return
     problem: Exception | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_tell, line, stream)
         try:
-            yield line.update
+            yield
         except Exception as error:
             problem = error  # raised below, so that it comes out as it is, in no group
         nursery.cancel_scope.cancel()

@@ -93,6 +93,9 @@ def event_record(event: events.Event) -> EventRecord:
             facts |= {"code": event.code, "live": event.live}
         case events.ExceptionThrown():
             kind, detail = "exception", "" if event.tag is None else f"{event.tag} {list(event.payload)}"
+        case events.UncaughtException():
+            kind, note = "uncaught exception", event.message
+            detail = "" if event.tag is None else f"{event.tag} {list(event.payload)}"
         case events.HostcallError():
             kind, detail = "host error", event.host_function
             note = error_text(event.error)

@@ -7,8 +7,10 @@ Start reading at ``_debuggee`` (the handle), then ``_core`` (the theory of opera
 """
 
 from ._cache import USER_CACHE, ModuleCache
+from ._census import process_census
 from ._convenience import debug_wasm, make_engine
 from ._debuggee import Debuggee, Statistics
+from ._exceptions import GuestException
 from ._frames import OPTIMISED_OUT, UNAVAILABLE, Frame, OptimisedOut, Unavailable, Variable
 from ._guest import Guest, Imports
 from ._instances import GuestInstance
@@ -34,6 +36,7 @@ __all__ = [
     "Executed",
     "Frame",
     "Guest",
+    "GuestException",
     "GuestInstance",
     "GuestModule",
     "GuestTrap",
@@ -51,5 +54,6 @@ __all__ = [
     "load_module",
     "make_engine",
     "open_debuggee",
+    "process_census",
     "run_debuggee",
 ]

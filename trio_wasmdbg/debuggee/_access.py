@@ -99,6 +99,27 @@ class InstanceAccess:
         found: wasmtime.Tag = self._item(self._names.tag(tag), wasmtime.Tag)
         return found
 
+    def make_exception(self, tag: int | str | wasmtime.Tag, *values: object) -> capi.WasmException:
+        """A new exception, to be thrown by :meth:`Frame.throw_exception` or given to the guest.
+
+        :param tag: by index, by its export's name, or any tag of the store (also a new one:
+            ``wasmtime.Tag(store, type)``).
+        :raises NotFoundError: there is no such tag.
+        :raises TypeError, ValueError: the values are not what the tag's exceptions carry.
+        """
+        self._require_quiet()
+        found = tag if isinstance(tag, wasmtime.Tag) else self.tag(tag)
+        return capi.make_exception(self._store, found, values)
+
+    def tag_of(self, exception: capi.WasmException) -> int | None:
+        """The index of an exception's tag in this instance's module; None if it has none there."""
+        self._require_quiet()
+        wanted = capi.identity_of(exception.tag)
+        for index in range(len(self._module.original.tags)):
+            if capi.identity_of(self.tag(index)) == wanted:
+                return index
+        return None
+
     def identity(self, item: Item) -> Hashable:
         """What tells a function, memory, global, table or tag of this store from all others.
 

@@ -28,12 +28,13 @@ import wasmtime
 
 from .. import capi
 from ..engine import Kind, RawFrame, Verdict, events, walk_frames
-from ..errors import InternalError, UsageError
+from ..errors import CallAbandonedError, InternalError, UsageError
 from ..instrument import SLOW
 from ._capacity import check_room
-from ._edits import EarlyReturn
+from ._exceptions import GuestException, uncaught
 from ._frames import Frame
-from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, event_at
+from ._leaving import Leaving
+from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
 from ._short_runs import Length, length_of_step
 from ._threads import poll_in_thread
 from ._traps import (
@@ -66,6 +67,7 @@ class Calls:
         self._state = core.state
         self._decider = core.arming.decider
         self._stack: list[Call] = []
+        self.leaving = Leaving(core)
         self._request: HookStop | HostCall | None = None
         self.polling = False
         """The guest computes right now, maybe in another thread."""
@@ -91,8 +93,14 @@ class Calls:
         head = instance._frame_head(fp)
         function = head & ~SLOW
         verdict, answer = None, 0
-        if core.edits.unwinding is not None:
-            answer = self._unwind(core.edits.unwinding, instance, fp, function, resume_point)
+        if core.edits.unwinding is not None or kind == Kind.THROW:
+            through = None
+            if kind != Kind.THROW:
+                through = self.leaving.pass_through(instance, fp, function, resume_point)
+            if through is None:
+                self._request = HookStop(instance_id, kind, fp, head, function, resume_point, None)
+                return None
+            answer = through
         elif not core.arming.stopping:
 
             def look() -> Frame:
@@ -111,19 +119,6 @@ class Calls:
             return answer
         self._request = HookStop(instance_id, kind, fp, head, function, resume_point, verdict, answer)
         return None
-
-    def _unwind(
-        self, target: EarlyReturn, instance: GuestInstance, fp: int, function: int, resume_point: int
-    ) -> int:
-        """Send the frame at *fp* to its end, on the way to the one that returns early."""
-        last = instance.module.plan(function).instructions - 1
-        if fp == target.fp:
-            target.carry_out()
-            self._core.edits.unwinding = None
-            self._decider.unwinding = False
-            self._core.arming.rearm()
-            self._core.arming.skip(instance, function, fp, last)
-        return 0 if resume_point == last and fp != target.fp else last + 1
 
     def on_host_call(self, function: HostFunction, pending: capi.Pending) -> None:
         """On the fiber, on the polling thread: record and suspend."""
@@ -153,10 +148,12 @@ class Calls:
         *,
         opaque: bool = False,
         instance: int | None = None,
+        injected: bool = False,
     ) -> tuple[Any, ...]:
         """Drive one call future to its end and return its values; a checkpoint.
 
         :param instance: to be current, where the function does not see to that itself.
+        :param injected: the debugger calls.
 
         Cancelled at any moment: the guest stops at its next check site, the future is deleted, the
         shadow stack pointer is restored, and Cancelled goes on to the caller.
@@ -166,7 +163,7 @@ class Calls:
         self.check_may_call()
         check_room()
         state = self._state
-        call = Call(name, opaque, state.sp.get(), state.current.get())
+        call = Call(name, opaque, state.sp.get(), state.current.get(), injected=injected)
         future = start()
         self._stack.append(call)
         if instance is not None:
@@ -183,6 +180,7 @@ class Calls:
                 state.current.set(call.base_instance)
                 self._request = None
                 self._core.expire()
+                self.leaving.call_ended(call)
                 self._core.arming.call_ended(call.base_sp)
                 call.ended()
         # Only where no cancellation of the caller's explains it: in a task outside of the debuggee's,
@@ -258,14 +256,23 @@ class Calls:
                 await instance.module.prepare(stop.function)
             core.show_check(instance, _raw_frame(instance, stop.fp, stop.head, stop.resume_point))
             event = event_at(core, stop, stop.verdict)
+            if isinstance(event, events.ExceptionThrown):
+                call.thrown_at = (stop.fp, stop.resume_point)
             if not await self._called_back(stop.verdict, event):
                 # Cancelled here: the event is in its channel, the guest is deleted by run().
                 await core.pause(event)
             # The body's own cancellations were held back by the pause.
             await trio.lowlevel.checkpoint_if_cancelled()
             redirect = self._take_edits(stop, event)
-            if redirect is not None:
-                stop.answer = redirect + 1
+        elif core.edits.leave is not None:
+            # It is the frame on the way to which others were left, and it throws.
+            redirect = self._leave(stop)
+        if core.edits.throwing is not None and (redirect is None or stop.kind == Kind.THROW):
+            instance._throw(core.edits.throwing)
+            core.edits.throwing = None
+            return False
+        if redirect is not None:
+            stop.answer = redirect + 1
         if stop.kind == Kind.SITE and not instance._has_slow_twin(stop.function):
             # Cancelled here: no slow twin, and the guest is deleted.
             conditions = core.arming.conditions_of(instance, stop.function)
@@ -276,7 +283,9 @@ class Calls:
         if core.arming.conditions_changed:
             # Cancelled here: the twins that are in place stay, and leave their conditions to the host.
             await core.renew_slow_twins()
-        if stop.answer and core.edits.unwinding is None:
+        if stop.answer and core.edits.throwing is not None:
+            pass  # no instruction is there, and no check
+        elif stop.answer and core.edits.unwinding is None:
             # It asks again at the place that it is sent to.
             core.arming.skip(instance, stop.function, stop.fp, stop.answer - 1)
         elif stop.kind == Kind.SITE:
@@ -311,24 +320,27 @@ class Calls:
                 self._decider.watches.remove(hit.watchpoint)
         return go_on
 
+    def _leave(self, stop: HookStop) -> int | None:
+        """Leave a frame, as it was asked for; the resume point to go on at, None if it throws at once."""
+        edits = self._core.edits
+        leave, edits.leave = edits.leave, None
+        assert leave is not None
+        if leave.fp == stop.fp:
+            return self.leaving.here(leave, stop)
+        self.leaving.begin(leave)
+        return self._state.instance(stop.instance).module.plan(stop.function).instructions - 1
+
     def _take_edits(self, stop: HookStop, event: events.Event) -> int | None:
         """Carry out what was asked for at the pause; the resume point to go on at, if another one."""
         edits = self._core.edits
-        redirect, early = edits.redirect, edits.early_return
+        redirect, leave = edits.redirect, edits.leave
         retry, trap = edits.retry, edits.trap
         edits.clear()
         if trap is not None:
             raise GuestTrap(trap, None, ())
-        if early is not None:
-            instance = self._state.instance(stop.instance)
-            last = instance.module.plan(stop.function).instructions - 1
-            if early.fp == stop.fp:
-                early.carry_out()
-            else:
-                edits.unwinding = early
-                self._decider.unwinding = True
-                self._core.arming.rearm()
-            return last
+        if leave is not None:
+            edits.leave = leave
+            return self._leave(stop)
         if redirect is not None:
             return redirect
         if isinstance(event, events.Trap):
@@ -378,10 +390,14 @@ class Calls:
                 arguments = await self._at_host_call(call, events.HostCallEntered, name, arguments)
             # Cancelled in here: run() deletes the guest, which is suspended in this host call.
             values = await self._run_host_function(call, request.function, arguments)
-            if watched:
+            if watched and core.edits.beyond is None:
                 values = await self._at_host_call(call, events.HostCallReturned, name, values)
-            pending.finish(values)
-            return
+            if core.edits.beyond is None:
+                pending.finish(values)
+                return
+            error = CallAbandonedError("left")
+        except LeaveRequest:
+            error = CallAbandonedError("left")
         except wasmtime.ExitTrap as exc:
             # The guest ends itself, from a call further in: no error of the host's.
             call.announced = error = exc
@@ -389,19 +405,24 @@ class Calls:
             raise exc.trap from None
         except Exception as exc:
             error = exc
-            if not self._decider.ignoring:
+            if not self._decider.ignoring and core.edits.beyond is None:
                 core.show(call, at_call=True)
                 location, frame = core.here()
                 # Cancelled here: as in _on_stop().
                 await core.pause(events.HostcallError(location, frame, exc, name, live=True))
                 await trio.lowlevel.checkpoint_if_cancelled()
-                instead = core.edits.host_values
+                instead, core.edits.beyond = core.edits.host_values, core.edits.leave
                 core.edits.clear()
                 if instead is not None:
                     pending.finish(instead)
                     return
             call.announced = exc
-        pending.fail(error)
+        if core.edits.beyond is not None:
+            self.leaving.host_call(core.edits.beyond, pending)
+        elif isinstance(error, GuestException):
+            pending.throw(error.exception)
+        else:
+            pending.fail(error)
 
     async def _at_host_call(
         self, call: Call, kind: type[Any], name: str, values: tuple[Any, ...]
@@ -415,8 +436,10 @@ class Calls:
         # Cancelled here: as in _on_stop().
         await core.pause(kind(location, frame, name, values))
         await trio.lowlevel.checkpoint_if_cancelled()
-        changed, trap = core.edits.host_values, core.edits.trap
+        changed, trap, core.edits.beyond = core.edits.host_values, core.edits.trap, core.edits.leave
         core.edits.clear()
+        if core.edits.beyond is not None:
+            raise LeaveRequest
         if trap is not None:
             raise GuestTrapRequest(GuestTrap(trap, None, ()))
         return values if changed is None else changed
@@ -446,10 +469,10 @@ class Calls:
             return capi.start_call(self._core.store, func, args)
 
         if not self._stack:
-            values = await self.run(name, start, opaque=opaque, instance=instance)
+            values = await self.run(name, start, opaque=opaque, instance=instance, injected=True)
         else:
             with self._may_call_in(self._stack[-1]):
-                values = await self.run(name, start, opaque=opaque, instance=instance)
+                values = await self.run(name, start, opaque=opaque, instance=instance, injected=True)
         return values if len(values) > 1 else (values[0] if values else None)
 
     @contextmanager
@@ -487,7 +510,7 @@ class Calls:
         """Tell the holder of a guest that has been unwound; the exception that the body is to see."""
         core = self._core
         if isinstance(result, capi.Trapped):
-            how, overflow = where_trapped(self._state, call.base_sp, result)
+            how, overflow = where_trapped(self._state, call.base_sp, result.frames, result.code)
             core.show(call, resumable=False, **how)
             trap = make_trap(result, trap_frames(core.first_frames(IN_EXCEPTION)), overflow=overflow)
             if not self._decider.ignoring:
@@ -496,10 +519,10 @@ class Calls:
                 event = events.Trap(
                     location, frame, code=code, message=trap.message, backtrace=tuple(trap.frames)
                 )
-                # Cancelled here: the event is in its channel; the guest is gone already.
-                await core.pause(event)
-                await trio.lowlevel.checkpoint_if_cancelled()
+                await self._pause_after(event)
             return trap
+        if result.thrown is not None:
+            return await self._uncaught(call, result, result.thrown)
         if result.exit_code is not None or result.exception is None:
             return result.error
         if result.exception is call.announced:
@@ -509,10 +532,40 @@ class Calls:
         if isinstance(error, Exception) and not self._decider.ignoring:
             core.show(call, at_call=True, resumable=False)
             location, frame = core.here()
-            # Cancelled here: as above.
-            await core.pause(events.HostcallError(location, frame, error))
-            await trio.lowlevel.checkpoint_if_cancelled()
+            await self._pause_after(events.HostcallError(location, frame, error))
         return error
+
+    async def _uncaught(
+        self, call: Call, result: capi.Failed, exception: capi.WasmException
+    ) -> GuestException:
+        """Tell of an exception that nobody has caught, unless its throw was told of."""
+        core = self._core
+        how, _ = where_trapped(self._state, call.base_sp, result.frames, None)
+        core.show(call, resumable=False, **how)
+        location, frame = core.here()
+        error = uncaught(exception, frame, trap_frames(core.first_frames(IN_EXCEPTION)))
+        told = frame is not None and call.thrown_at == (frame.address, frame.resume_point)
+        if not told and not self._decider.ignoring:
+            await self._pause_after(
+                events.UncaughtException(
+                    location, frame, error.tag_index, error.values, str(error), tuple(error.frames)
+                )
+            )
+        return error
+
+    async def _pause_after(self, event: events.Event) -> None:
+        """Pause when a call has ended badly.
+
+        :raises CallAbandonedError: a frame further out is to be left.
+        """
+        core = self._core
+        # Cancelled here: the event is in its channel; the guest is gone already.
+        await core.pause(event)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        leave = core.edits.leave
+        core.edits.clear()
+        if leave is not None:
+            self.leaving.begin(leave)
 
 
 def _raw_frame(instance: GuestInstance, fp: int, head: int, resume_point: int) -> RawFrame:

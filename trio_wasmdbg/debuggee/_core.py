@@ -19,7 +19,7 @@ import outcome
 import trio
 import wasmtime
 
-from ..engine import RawFrame, StepKind, events, make_plan, walk_frames
+from ..engine import RawFrame, StepKind, events, make_plan
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import CallEnded, Calls
@@ -215,31 +215,39 @@ class Core:
             if self.ending:
                 shield.cancel()
             try:
-                while True:
-                    command = await self._commands.receive()
-                    if isinstance(command, Query):
-                        answer = outcome.capture(command.fn, StoreView._create(self))
-                        self._responses_in.send_nowait(Answer(answer))
-                    elif isinstance(command, Inject):
-                        # Cancelled in here: the injected call is deleted, then the one below it.
-                        await self._inject(command)
-                    elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
-                        # Asked for while paused: it stops the next run at once.
-                        self.arming.decider.interrupt = False
-                        self._tell(events.Interrupted(*self.here()))
-                    else:
-                        self._resume(command)
-                        return
+                # No variable for the command: it may hold the handle, which could never be lost then.
+                while not await self._obey(await self._commands.receive()):
+                    pass
+                return
             finally:
                 self._pause_scopes.remove(shield)
         # Only the debuggee's own cancellation gets here.
         await trio.lowlevel.checkpoint_if_cancelled()
         raise InternalError("a pause was broken without a cancellation")
 
+    async def _obey(self, command: Command) -> bool:
+        """Carry out a command at a pause; True if it ends the pause."""
+        if isinstance(command, Query):
+            answer = outcome.capture(command.fn, StoreView._create(self))
+            self._responses_in.send_nowait(Answer(answer))
+        elif isinstance(command, Inject):
+            # Cancelled in here: the injected call is deleted, then the one below it.
+            await self._inject(command)
+        elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
+            # Asked for while paused: it stops the next run at once.
+            self.arming.decider.interrupt = False
+            self._tell(events.Interrupted(*self.here()))
+        else:
+            self._resume(command)
+            return True
+        return False
+
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
-        show_again, edits, plan = self._show_again, self.edits, self.arming.decider.plan
+        show_again, edits = self._show_again, self.edits
         self.edits = Edits()
+        # A step that something else has ended, a trap maybe, is no step of this call.
+        self.arming.decider.plan = None
         self.expire()
         self.arming.rearm()
         result: Any = None
@@ -248,7 +256,7 @@ class Core:
             result = await self.calls.inject(command.func, command.args)
         except Exception as exc:
             error = exc
-        self.edits, self.arming.decider.plan = edits, plan
+        self.edits = edits
         if show_again is not None:
             show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
@@ -292,10 +300,8 @@ class Core:
 
         :param unpushed: the innermost one, where it is not on the shadow stack.
         """
-        raws = walk_frames(self.state, self.state.current.get(), self.state.sp.get(), call.base_sp)
-        if unpushed is not None:
-            raws = itertools.chain([unpushed], raws)
-        self._shown = Stack(self, raws, **how)
+        where = self.state.current.get(), self.state.sp.get(), call.base_sp
+        self._shown = Stack(self, *where, unpushed=unpushed, **how)
         self._show_again = partial(self.show, call, unpushed=unpushed, **how)
 
     def show_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, final
 
+import wasmtime
 from attrs import frozen
 
 from ..addresses import ModuleOffset
+from ..capi import WasmException
 from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
 from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan
 from ..symbols import local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
-from ._edits import EarlyReturn
+from ._edits import EarlyReturn, EarlyThrow
 from ._expressions import evaluate_in, format_in
 from ._util import NoPublicConstructor
 
@@ -157,10 +159,8 @@ class Frame(metaclass=NoPublicConstructor):
     @property
     def depth(self) -> int:
         """How many frames are below this one, in its activation."""
-        depth, frame = 0, self.parent
-        while frame is not None:
-            depth, frame = depth + 1, frame.parent
-        return depth
+        self._check()
+        return self._stack.below(self._position)
 
     @property
     def exact(self) -> bool:
@@ -170,6 +170,16 @@ class Frame(metaclass=NoPublicConstructor):
         function ran in its fast twin: its values are :data:`UNAVAILABLE`.
         """
         return self._exact
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the guest can go on from here, and edits have an effect.
+
+        False after a trap or error that was not live: the guest has been unwound already, and its
+        frames can only be read.
+        """
+        self._check()
+        return self._stack.resumable
 
     @property
     def parent(self) -> Frame | None:
@@ -311,37 +321,53 @@ class Frame(metaclass=NoPublicConstructor):
             )
         kept = self._kept()
         lost = self._plan.kept(target) & ~kept
-        if not lost and not target and not self._raw.slow:
-            # It would pass for a function that was stopped at its entry, of which everything is known.
-            lost = (1 << len(self._plan.frame.locals)) - 1 & ~kept
-        if lost:
-            local = (lost & -lost).bit_length() - 1
-            raise OptimisedOutError(
-                f"the code at {offset:#x} needs local {local}, which is optimised out here"
-            )
+        self._refuse_lost(lost, ModuleOffset(offset))
         self._core.edits.redirect = target
         self._resume_point = target
 
     def return_early(self, *values: object) -> None:
         """Let this function return *values* at the next resume; frames above it are left.
 
-        No instruction of the guest is executed on the way.
+        No instruction of the guest is executed on the way.  A host function in between sees its call into
+        the guest end with :exc:`CallAbandonedError`, and its own result is dropped.
 
         :raises TypeError, ValueError: the values are not the function's results.
-        :raises UsageError: the frame is of another activation: a host function is in between.
+        :raises UsageError: the guest has been unwound already; an injected call is above the frame.
         """
-        self._check()
-        self._require_resumable()
-        if self._stack is not self._core.shown_stack or self._stack.innermost_at_call:
-            raise UsageError("a host function stands between this frame and where the guest is paused")
+        self._require_leavable()
         types = self._plan.operand_types(self._plan.instructions - 1)
         if len(values) != len(types):
             raise TypeError(f"{self.function_name} returns ({_names(types)}), not {len(values)} values")
         for valtype, value in zip(types, values, strict=True):
             if not valtype.is_ref:
                 encode_value(valtype, value)
-        self._core.edits.early_return = EarlyReturn(
-            self._instance, self._raw.function, self._raw.fp, tuple(values)
+        self._core.edits.leave = EarlyReturn(self._instance, self._raw.function, self._raw.fp, tuple(values))
+
+    def throw_exception(self, tag: int | str | wasmtime.Tag | WasmException, *values: object) -> None:
+        """Let this function throw an exception where it is, at the next resume; frames above it are left.
+
+        It is thrown as if the instruction that comes next did it, in a caller the call under way: inside the
+        ``try_table`` constructs around it.
+
+        :param tag: by index, or by its export's name, in this frame's instance; any tag of the store; or an
+            exception (then without *values*).
+        :param values: what the exception carries.
+        :raises NotFoundError: there is no such tag.
+        :raises TypeError, ValueError: the values are not what the tag's exceptions carry.
+        :raises UsageError: as :meth:`return_early`.
+        :raises OptimisedOutError: the code to which a clause leads needs a local that was not kept.
+        """
+        self._require_leavable()
+        kept = self._kept()
+        for landing in self._plan.landings(self._resume_point):
+            self._refuse_lost(self._plan.kept(landing) & ~kept, ModuleOffset(self._plan.offsets[landing]))
+        exception = tag
+        if not isinstance(exception, WasmException):
+            exception = self._instance.make_exception(exception, *values)
+        elif values:
+            raise TypeError("an exception that is there already takes no values")
+        self._core.edits.leave = EarlyThrow(
+            self._instance, self._raw.function, self._raw.fp, self._resume_point, exception
         )
 
     def resume_point_at(self, offset: ModuleOffset) -> int:
@@ -390,9 +416,17 @@ class Frame(metaclass=NoPublicConstructor):
         if not self._stack.resumable:
             raise UsageError("the guest has been unwound already: its frames can only be read")
 
-    @property
-    def _fast_caller(self) -> bool:
-        return self._at_call and not self._raw.slow
+    def _refuse_lost(self, lost: int, offset: ModuleOffset) -> None:
+        if lost:
+            local = (lost & -lost).bit_length() - 1
+            raise OptimisedOutError(
+                f"the code at {offset:#x} needs local {local}, which is optimised out here"
+            )
+
+    def _require_leavable(self) -> None:
+        self._check()
+        self._require_resumable()
+        self._core.calls.leaving.check(self._raw.fp)
 
     def local_index(self, which: int | str) -> int:
         """The index of a local, by index or name; NotFoundError if there is none."""
@@ -414,7 +448,7 @@ class Frame(metaclass=NoPublicConstructor):
             return OPTIMISED_OUT
         frame = self._plan.frame
         valtype = frame.locals[index]
-        if self._fast_caller and not self._is_materialised() and index in self._unassigned():
+        if not self._raw.slow and not self._is_materialised() and index in self._unassigned():
             return zero(valtype)
         return self._instance._read_slot(valtype, self._raw.fp + frame.local(index))
 
@@ -423,7 +457,7 @@ class Frame(metaclass=NoPublicConstructor):
         if self._instance.module.frames == "exact" or self._entered_at() == 0:
             return -1
         mask = self._plan.kept(self._resume_point)
-        if self._fast_caller:
+        if not self._raw.slow:
             for index in self._unassigned():
                 mask |= 1 << index
         return mask
@@ -436,19 +470,19 @@ class Frame(metaclass=NoPublicConstructor):
         return None if self._at_call else self._raw.resume_point
 
     def _unassigned(self) -> frozenset[int]:
-        return self._plan.unassigned(self._resume_point)
+        return self._plan.unassigned(self._raw.resume_point)
 
     def _is_materialised(self) -> bool:
         return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
 
     def _materialise(self) -> None:
-        """Make a fast caller's frame whole, and see to it that the guest reads it from there.
+        """Make a frame of a fast twin whole, and see to it that the guest reads it from there.
 
-        A fast twin doesn't store locals that are statically still zero.  They are written now, a
-        header bit says so, and the function's sites are armed: after the call it leaves for its
-        slow twin, which takes everything from the frame.
+        A fast twin doesn't store locals that are statically still zero.  They are written now, and a
+        header bit says so.  If it is in a call, the function's sites are armed: after the call it leaves
+        for its slow twin, which takes everything from the frame.
         """
-        if not self._fast_caller:
+        if self._raw.slow:
             return
         if not self._is_materialised():
             frame, unassigned = self._plan.frame, self._unassigned()
@@ -457,7 +491,8 @@ class Frame(metaclass=NoPublicConstructor):
                     self._instance._write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
             header = self._instance._debug_memory.u32(self._raw.fp + 4)
             self._instance._debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
-        self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
+        if self._at_call:
+            self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
 
     def _make_slow(self) -> None:
         """See to it that this frame goes on in its slow twin, also if it is a fast caller's."""

@@ -157,6 +157,11 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         assert self._hook is not None
         self._hook.resume(answer)
 
+    def _throw(self, exception: capi.WasmException) -> None:
+        """Let the debug callback, in which the guest is suspended, throw."""
+        assert self._hook is not None
+        self._hook.throw(exception)
+
     def _has_slow_twin(self, function: int) -> bool:
         """Whether the function's slot leads to a slow twin already."""
         return function in self._installed

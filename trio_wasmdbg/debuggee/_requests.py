@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ._core import Core
     from ._host import HostFunction
 
-__all__ = ["Call", "CallEnded", "GuestTrapRequest", "HookStop", "HostCall", "event_at"]
+__all__ = ["Call", "CallEnded", "GuestTrapRequest", "HookStop", "HostCall", "LeaveRequest", "event_at"]
 
 
 @define
@@ -54,6 +54,10 @@ class Call(CallRecord):
     """Ends this call alone."""
     host_token: object | None = None
     """Set while the guest is suspended in a host function: who may call in from there."""
+    injected: bool = False
+    """Called by the debugger, not by the body or a host function."""
+    thrown_at: tuple[int, int] | None = None
+    """Frame and resume point of the last throw that the holder was told of."""
     announced: BaseException | None = None
     """A host function's exception that the holder has been told of before the guest unwinds."""
 
@@ -77,6 +81,10 @@ class GuestTrapRequest(Exception):
 
     def __init__(self, trap: GuestTrap) -> None:
         self.trap = trap
+
+
+class LeaveRequest(Exception):
+    """The holder wants a frame to be left, at a pause before or after a host function."""
 
 
 class CallEnded(trio.ClosedResourceError):

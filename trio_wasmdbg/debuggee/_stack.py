@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 
-from ..engine import RawFrame, walk_frames
+from ..engine import RawFrame, count_frames, walk_frames
 from ._frames import Frame
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Activation:
 class Stack:
     """The frames of one activation, walked as far as somebody looks.
 
+    :param instance: the current one, whose debug memory has the innermost frame.
+    :param sp: the shadow stack pointer.
+    :param base: what that was when the activation began.
+    :param unpushed: the innermost frame, where it is not on the shadow stack.
     :param at_call: the innermost frame is in a call, too (of a host function).
     :param resumable: the guest is suspended here; else it has been unwound.
     :param innermost_exact: the innermost frame's locals and operands are in memory.
@@ -64,15 +68,21 @@ class Stack:
     def __init__(
         self,
         core: Core,
-        raws: Iterator[RawFrame],
+        instance: int,
+        sp: int,
+        base: int,
         *,
+        unpushed: RawFrame | None = None,
         at_call: bool,
         resumable: bool = True,
         innermost_exact: bool = True,
         innermost_resume_point: int | None = None,
     ) -> None:
         self._core = core
-        self._raws = raws
+        self._extent = instance, sp, base
+        self._unpushed = [] if unpushed is None else [unpushed]
+        self._raws = chain(self._unpushed, walk_frames(core.state, *self._extent))
+        self._count: int | None = None
         self._frames: list[Frame] = []
         self._at_call = at_call
         self.resumable = resumable
@@ -105,7 +115,8 @@ class Stack:
     @classmethod
     def at_check(cls, core: Core, frame: Frame, raw: RawFrame, base: int) -> Stack:
         """The stack of a guest that is at a check, in *frame*, which is exact."""
-        stack = cls(core, islice(walk_frames(core.state, raw.instance, raw.fp, base), 1, None), at_call=False)
+        stack = cls(core, raw.instance, raw.fp, base, at_call=False)
+        next(stack._raws)
         stack._frames.append(frame)
         return stack
 
@@ -116,6 +127,12 @@ class Stack:
 
     def first(self) -> Frame | None:
         return self._get(0)
+
+    def below(self, position: int) -> int:
+        """How many frames are below the one at a position; they are not walked for it."""
+        if self._count is None:
+            self._count = len(self._unpushed) + count_frames(self._core.state, *self._extent)
+        return self._count - position - 1
 
     def parent(self, position: int) -> Frame | None:
         return self._get(position + 1)
@@ -136,6 +153,5 @@ def activations_of(core: Core, innermost: Stack, calls: Sequence[CallRecord]) ->
         found.append(Activation(depth, call.name, call.opaque, stack))
         if depth:
             # The outer call is suspended in a host function, from where this one was made.
-            raws = walk_frames(core.state, call.base_instance, call.base_sp, calls[depth - 1].base_sp)
-            stack = Stack(core, raws, at_call=True)
+            stack = Stack(core, call.base_instance, call.base_sp, calls[depth - 1].base_sp, at_call=True)
     return found

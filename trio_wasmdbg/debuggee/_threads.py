@@ -19,12 +19,14 @@ from typing import TypeVar
 import outcome
 import trio
 
-__all__ = ["collections_held_back", "compute", "default_limiter", "poll_in_thread"]
+__all__ = ["GUEST_THREAD", "collections_held_back", "compute", "default_limiter", "poll_in_thread"]
 
 T = TypeVar("T")
 
 _LIMITER: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("trio_wasmdbg guest threads")
 _GUEST_THREADS = 40
+GUEST_THREAD = "trio_wasmdbg guest"
+"""Name of a thread while a guest computes in it."""
 _BREATH = 20e-6
 """Seconds that pure work in a thread pauses for at each tick."""
 
@@ -67,7 +69,7 @@ async def poll_in_thread(
             on_cancel()
             return trio.lowlevel.Abort.FAILED
 
-        trio.lowlevel.start_thread_soon(poll, deliver, "trio_wasmdbg guest")
+        trio.lowlevel.start_thread_soon(poll, deliver, GUEST_THREAD)
         result: outcome.Outcome[T] = await trio.lowlevel.wait_task_rescheduled(abort)
     return result.unwrap()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import wasmtime
@@ -115,7 +115,9 @@ def trap_text(message: str) -> str:
     return ": ".join([texts[-1], *texts[:-1]])
 
 
-def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tuple[dict[str, Any], bool]:
+def where_trapped(
+    state: StoreState, base_sp: int, trace: Sequence[capi.RawFrame], code: str | None
+) -> tuple[dict[str, Any], bool]:
     """How to show the stack after an unwinding, and whether it was the shadow stack that was full.
 
     A slow twin's frame says where it is.  A fast twin's place is known from Wasmtime's backtrace; it
@@ -123,8 +125,8 @@ def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tupl
     is not on the shadow stack.
     """
     at_call: dict[str, Any] = {"at_call": True}
-    innermost = result.frames[0] if result.frames else None
-    if innermost is None or result.code == "STACK_OVERFLOW":
+    innermost = trace[0] if trace else None
+    if innermost is None or code == "STACK_OVERFLOW":
         # A function without room on the machine's stack has executed nothing: its caller is on top.
         return at_call, False
     if any(innermost.module_name == instance.module.companion_name for instance in state.instances):
@@ -132,7 +134,7 @@ def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tupl
     sp, current = state.sp.get(), state.current.get()
     instances = state.instances if not 1 <= current <= len(state.instances) else [state.instance(current)]
     for instance in instances:
-        place = instance.module.origin(result.frames)
+        place = instance.module.origin(trace)
         if place is not None:
             break
     else:
@@ -140,7 +142,7 @@ def where_trapped(state: StoreState, base_sp: int, result: capi.Trapped) -> tupl
     if place.inserted:
         # The only inserted store that can be out of bounds is that of a frame which does not fit the
         # shadow stack: a little later the machine's own stack would have been exhausted.
-        return at_call, result.code == "MEMORY_OUT_OF_BOUNDS"
+        return at_call, code == "MEMORY_OUT_OF_BOUNDS"
     plan = instance.module.plan(place.function)
     k = plan.resume_point_at(place.offset)
     if k is None:

@@ -10,7 +10,15 @@ Start reading at ``_lifecycle`` (the table of states), then ``_decide``.
 from . import events
 from ._breakpoints import Binding, Breakpoint, BreakpointTable, HitRule, ModuleView, Where
 from ._decide import Decider, Evaluator, Kind, Reason, Verdict
-from ._frames import RawFrame, StackReader, decode_value, encode_value, slot_layout, walk_frames
+from ._frames import (
+    RawFrame,
+    StackReader,
+    count_frames,
+    decode_value,
+    encode_value,
+    slot_layout,
+    walk_frames,
+)
 from ._lifecycle import TRANSITIONS, Lifecycle, Signal, State, diagram
 from ._stepping import FramePlace, Places, StepKind, StepPlan, make_plan
 from ._watchpoints import (
@@ -57,6 +65,7 @@ __all__ = [
     "WatchTable",
     "Watchpoint",
     "Where",
+    "count_frames",
     "decode_value",
     "events",
     "diagram",

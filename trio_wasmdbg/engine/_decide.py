@@ -30,6 +30,8 @@ class Kind(enum.IntEnum):
     """A slow twin is before an instruction that is going to trap."""
     WATCH = 3
     """A slow twin is before an instruction that touches a watched range of memory."""
+    THROW = 4
+    """A slow twin has been sent to where the host throws an exception."""
 
 
 class Reason(enum.Enum):

@@ -19,7 +19,15 @@ from ..errors import InternalError
 from ..instrument import MATERIALISED, SLOW
 from ..wasm import F32, F64, I32, I64, V128, ValType
 
-__all__ = ["RawFrame", "StackReader", "decode_value", "encode_value", "slot_layout", "walk_frames"]
+__all__ = [
+    "RawFrame",
+    "StackReader",
+    "count_frames",
+    "decode_value",
+    "encode_value",
+    "slot_layout",
+    "walk_frames",
+]
 
 
 class StackReader(Protocol):
@@ -74,6 +82,28 @@ def walk_frames(reader: StackReader, instance: int, sp: int, base: int) -> Itera
         sp += size
     if sp != base:
         raise InternalError(f"the shadow stack ends at {sp:#x}, not at its base {base:#x}")
+
+
+def count_frames(reader: StackReader, instance: int, sp: int, base: int) -> int:
+    """How many frames :func:`walk_frames` gives, in a tenth of its time."""
+    count = 0
+    shapes: dict[tuple[int, int], tuple[int, bool]] = {}
+    while sp < base:
+        head, _, before = reader.header(instance, sp)
+        key = instance, head & ~SLOW
+        shape = shapes.get(key)
+        if shape is None:
+            shape = shapes[key] = reader.frame_size(*key), reader.is_escapable(*key)
+            if shape[0] <= 0:
+                raise InternalError(f"shadow frame of size {shape[0]} at {sp:#x} in instance {instance}")
+        size, escapable = shape
+        if escapable:
+            instance = before
+        sp += size
+        count += 1
+    if sp != base:
+        raise InternalError(f"the shadow stack ends at {sp:#x}, not at its base {base:#x}")
+    return count
 
 
 _FORMATS = {I32: "<i", I64: "<q", F32: "<f", F64: "<d"}

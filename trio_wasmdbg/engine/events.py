@@ -31,6 +31,7 @@ __all__ = [
     "Paused",
     "Step",
     "Trap",
+    "UncaughtException",
     "Watch",
 ]
 
@@ -134,11 +135,28 @@ class ExceptionThrown(Paused):
     """A WebAssembly exception is about to be thrown (``stop_on_exceptions``)."""
 
     tag: int | None = None
-    """Index of its tag in the module; None for ``throw_ref``, whose operand has it."""
+    """Index of its tag in the module; None if it has no index there."""
     payload: tuple[Any, ...] = ()
-    """The values it carries; for ``throw_ref`` the reference."""
-    caught: bool | None = None
-    """Whether a ``try_table`` of this activation catches it; None where that is not known."""
+    """The values it carries."""
+    caught: bool = False
+    """Whether a ``try_table`` of this activation catches it."""
+
+
+@frozen
+class UncaughtException(Paused):
+    """A WebAssembly exception was thrown that nobody catches, and the guest has been unwound.
+
+    Not told where :class:`ExceptionThrown` has told of the throw.  Frames are shown as after a
+    :class:`Trap` that was not live.
+    """
+
+    tag: int | None = None
+    """Index of its tag in the module; None if it has no index there."""
+    payload: tuple[Any, ...] = ()
+    """The values it carries."""
+    message: str = ""
+    backtrace: tuple[Any, ...] = field(default=(), repr=False)
+    """The innermost 100 frames as plain records, which don't expire."""
 
 
 @frozen
@@ -208,6 +226,7 @@ Event: TypeAlias = (
     | Interrupted
     | Trap
     | ExceptionThrown
+    | UncaughtException
     | HostcallError
     | HostCallEntered
     | HostCallReturned

@@ -22,6 +22,7 @@ __all__ = [
     "FIRST_GLOBAL",
     "HOOK_TYPE",
     "INSTANCE",
+    "KEEP",
     "REFERENCE_TABLE_SIZE",
     "SP",
     "TOP_TYPES",
@@ -31,6 +32,9 @@ __all__ = [
 
 SP: Final = 0
 """Global index of the shadow stack pointer, in rewritten modules and companions."""
+
+KEEP: Final = 1 << 30
+"""Flag of a resume point: a fast twin leaves there with a frame that the host may have made whole."""
 
 INSTANCE: Final = 1
 """Global index of the current instance's id."""
@@ -72,6 +76,7 @@ class Additions:
     executed: list[tuple[bytes, FuncType]] = field(factory=list)
     """Instructions that helper functions named ``"execute"`` execute, and their operands and results."""
     executed_numbers: dict[tuple[bytes, FuncType], int] = field(factory=dict)
+    _leaves: dict[tuple[ValType, ...], int] = Factory(dict)
     _stores: dict[tuple[ValType, int], bytes] = Factory(dict)
     _loads: dict[tuple[ValType, int], bytes] = Factory(dict)
 
@@ -92,6 +97,18 @@ class Additions:
     def cold_type(self, results: tuple[ValType, ...]) -> int:
         """Index of the type that slow twins, stubs and exits have for these results."""
         return self.type_index(FuncType(COLD_PARAMS, results))
+
+    def leave(self, results: tuple[ValType, ...]) -> int:
+        """Index of the function that leads out of fast twins with these results.
+
+        It comes after the original functions and as many stubs as there are such functions.
+        """
+        if not self._leaves:
+            module = self.module
+            kinds = dict.fromkeys(each.type.results for each in module.functions if each.body is not None)
+            first = len(module.functions) + len(kinds)
+            self._leaves.update((kind, first + number) for number, kind in enumerate(kinds))
+        return self._leaves[results]
 
     def block_type(self, results: tuple[ValType, ...]) -> bytes:
         """A block type without parameters."""

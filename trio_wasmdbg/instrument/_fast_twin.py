@@ -7,7 +7,8 @@ What is added to the original body:
   branch to that block;
 * before each call: whatever the frame does not have yet.  *Dirty* locals may differ from their
   slot; locals that are *zero* have never been assigned, which is known statically, and are not
-  stored at all; the others are clean.  Operands that stay below the arguments are stored as well;
+  stored at all (see ``_zeros``); the others are clean.  Operands that stay below the arguments are
+  stored as well;
 * check sites, where the function leaves for good if the site's byte is set: at its entry, in loops,
   after calls, and where exceptions are caught;
 * before integer divisions that will trap, and in place of ``unreachable``: the same way out.
@@ -32,9 +33,9 @@ from typing import Final
 from attrs import frozen
 
 from ..errors import UnsupportedFeatureError
-from ..wasm import FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
+from ..wasm import I32, FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
-from ._additions import FIRST_GLOBAL, INSTANCE, SP, Additions, FrameAccess
+from ._additions import FIRST_GLOBAL, INSTANCE, KEEP, SP, Additions, FrameAccess
 from ._body import BodyWriter
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import INSTANCE_OFFSET, RESUME_OFFSET, FrameLayout
@@ -69,7 +70,8 @@ class FastTwin:
         :data:`~trio_wasmdbg.instrument._body.INSERTED` set, the range was inserted before that place, else
         it was copied from there.
     :ivar sites: for each check site its resume point and kind, as ``resume_point << 2 | kind``.
-    :ivar unassigned: for each call, the mask of locals that are zero and not in the frame.
+    :ivar unassigned: for each call, and each resume point at which the function may leave, the mask of locals
+        that are zero and not in the frame.
     :ivar activity: from which instructions on the frame is pushed or not, ascending; of interest only for
         those that call or may trap.
     """
@@ -92,7 +94,6 @@ class FastTwinBuilder:
         frame: FrameLayout,
         additions: Additions,
         *,
-        slot: int,
         escapable: bool,
         first_site: int,
         live: Liveness | None,
@@ -103,7 +104,6 @@ class FastTwinBuilder:
         self._typed = typed
         self._frame = frame
         self._additions = additions
-        self._slot = slot
         self._escapable = escapable
         self._first_site = first_site
         self._tick = tick
@@ -115,8 +115,8 @@ class FastTwinBuilder:
         body = typed.function.body
         assert body is not None
         self._writer = BodyWriter(module.data, body, self._fp)
+        self._resume_point = self._writer.temporary(I32, 0)
         self._stores = FrameStores(self._writer, frame, self._access, additions)
-        self._cold_type = additions.cold_type(self._type.results)
         self._sites = array("I")
         self._unassigned: dict[int, int] = {}
         count = len(self._type.params)
@@ -182,7 +182,7 @@ class FastTwinBuilder:
             elif reachable[k]:
                 self._execute(k, kind, instruction, stacks[k])
         writer.copy_to(instructions[-1].end)
-        writer.out += self._deactivation() + emit.END
+        writer.out += self._deactivation() + emit.RETURN + emit.END + self._way_out() + emit.END
         return self._finish()
 
     def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
@@ -310,25 +310,29 @@ class FastTwinBuilder:
 
     # ── ways out ───────────────────────────────────────────────────────────────────────────────
 
-    def _exit(self, resume_point: int) -> bytes:
-        """Goes on in the slow twin (or the stub) and never comes back."""
-        return b"".join(
-            [
-                self._access.fp,
-                emit.i32_const(resume_point),
-                emit.i32_const(self._slot),
-                emit.return_call_indirect(self._cold_type, self._additions.slots_table),
-            ]
-        )
+    def _exit(self, resume_point: int, inside: int = 1, *, keep: bool = False) -> bytes:
+        """Goes to the way out from inside so many constructs of ours, besides those of the original.
+
+        The zeros that the frame lacks are written later (see ``_zeros``).
+
+        :param keep: the host may have written them already: what its flag says is kept.
+        """
+        self._unassigned[resume_point] = self._now.zero
+        number = emit.i32_const(resume_point | (KEEP if keep else 0)) + emit.local_set(self._resume_point)
+        return number + emit.br(len(self._labels) + inside)
+
+    def _way_out(self) -> bytes:
+        """Goes on in the slow twin (or the stub) and never comes back; all sites of a function share it."""
+        leave = self._additions.leave(self._type.results)
+        return self._access.fp + emit.local_get(self._resume_point) + emit.return_call(leave)
 
     def _needed(self, k: int) -> int:
         """Mask of the locals that the frame must have at instruction *k*."""
         return -1 if self._live is None else self._live.at(k)
 
     def _locals(self, needed: int) -> bytes:
-        """Stores those of the locals *needed* that the frame does not have."""
-        now, stores = self._now, self._stores
-        return stores.locals(now.dirty & needed) + stores.zeros(now.zero & needed)
+        """Stores those of the locals *needed* that have been assigned and that the frame does not have."""
+        return self._stores.locals(self._now.dirty & needed)
 
     def _leave(self, operands: list[Copied], resume_point: int, needed: int) -> bytes:
         """Stores everything that the frame lacks, and goes."""
@@ -355,12 +359,13 @@ class FastTwinBuilder:
         self._writer.out += b"".join([self._access.fp, emit.global_set(SP), self._own_instance()])
         operands = self._stores.peek(types, base)
         parts = [self._stores.operands(operands), self._stores.unless_materialised(self._locals(needed))]
-        self._check(resume_point, CATCH, b"".join([*parts, self._exit(resume_point)]))
+        self._check(resume_point, CATCH, b"".join([*parts, self._exit(resume_point, keep=True)]))
 
     # ── the pieces of a body ───────────────────────────────────────────────────────────────────
 
     def _prologue(self) -> None:
         out = self._writer.out
+        out += emit.BLOCK_EMPTY  # what follows it is the way out
         if not self._leaf:
             out += self._frame_address() + emit.local_set(self._fp)
         self._check(0, ENTRY, self._leave([], 0, -1))
@@ -395,9 +400,9 @@ class FastTwinBuilder:
             label.at_else = self._now.copy()
         if targets is not None:
             self._tries.append(label)
+        self._labels.append(label)
         if loop:
             self._enter_loop(k, instruction)
-        self._labels.append(label)
 
     def _enter_loop(self, k: int, instruction: Instruction) -> None:
         control, facts, now = self._typed.controls[k], self._survey.facts[k], self._now
@@ -483,9 +488,7 @@ class FastTwinBuilder:
         writer.copy_to(instruction.end)
         # After the call: only the results are not in the frame.
         operands = stores.operands(stores.peek(results, high))
-        # The host may have written the zeros already, and changed one since.
-        zeros = stores.unless_materialised(stores.zeros(now.zero & needed))
-        self._check(k + 1, AFTER_CALL, b"".join([operands, zeros, self._exit(k + 1)]))
+        self._check(k + 1, AFTER_CALL, operands + self._exit(k + 1, keep=True))
 
     def _signature(self, instruction: Instruction) -> tuple[int, tuple[ValType, ...]]:
         """Operands popped by a call (the callee's index among them), and its results."""
@@ -515,7 +518,7 @@ class FastTwinBuilder:
         self._writer.out += self._activation()
         high = stack.height + 1 if stack is not None else 0
         self._stores.pop_into_frame(stack, self._keep_stored(stack, high))
-        self._writer.out += self._locals(self._needed(k)) + self._exit(k)
+        self._writer.out += self._locals(self._needed(k)) + self._exit(k, 0)
 
     def _throw(self, k: int, instruction: Instruction) -> None:
         if self._now.active == UNCERTAIN:

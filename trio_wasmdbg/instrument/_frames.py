@@ -5,7 +5,7 @@ A frame is a piece of the debug memory, 16-aligned, addressed by its lowest byte
     +0   u32  function index | SLOW
     +4   u32  resume point | MATERIALISED
     +8   u32  the instance that was current before (functions that can be entered from outside only)
-    +12  u32  the resume point at which its slow twin was entered (while that runs it)
+    +12  u32  the resume point at which its fast twin was left (while the slow twin runs it)
     +16  the locals, parameters first, one slot each
     ...  the operand stack, bottom first, one slot each
 
@@ -43,8 +43,9 @@ SLOW = 0x8000_0000
 """Flag in the first header word: the slow twin runs this frame, so every slot is up to date."""
 
 MATERIALISED = 0x8000_0000
-"""Flag in the second header word: the host has written the zeros of locals that a fast frame in a
-call does not have (see :meth:`FunctionPlan.unassigned <trio_wasmdbg.instrument.FunctionPlan.unassigned>`)."""
+"""Flag in the second header word: the host has written the zeros of locals that a fast frame in a call, or
+one that was just left, does not have (see :meth:`FunctionPlan.unassigned
+<trio_wasmdbg.instrument.FunctionPlan.unassigned>`)."""
 
 
 @frozen

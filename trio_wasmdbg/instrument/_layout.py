@@ -23,6 +23,7 @@ __all__ = [
     "HOOK_SLOT",
     "KIND_SITE",
     "KIND_STOP",
+    "KIND_THROW",
     "KIND_TRAP",
     "KIND_WATCH",
     "STACK_SIZE",
@@ -57,6 +58,9 @@ KIND_TRAP = 2
 
 KIND_WATCH = 3
 """First argument of the hook: a slow twin is about to touch a watched range of memory."""
+
+KIND_THROW = 4
+"""First argument of the hook: a slow twin has been sent to where the host throws an exception."""
 
 
 @frozen

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import define, field
 
 from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
-from ..wasm import ControlFrame, Module, TypedBody, ValType, operand_types, type_body
+from ..wasm import ControlFrame, Flow, Module, TypedBody, ValType, operand_types, type_body
 from ._additions import Additions
 from ._code_map import CodeMap
 from ._fast_twin import FastTwin, FastTwinBuilder
@@ -149,13 +149,44 @@ class FunctionPlan:
             scope = outside
         return tuple(found)
 
+    def throw_point(self, k: int) -> int | None:
+        """Where the slow twin has to be for the host to throw as if instruction *k* did.
+
+        The clauses of ``try_table`` constructs only see what is thrown inside of them.  So a slow twin has
+        one more resume point for each of these constructs, after those of the instructions: there it calls
+        the hook inside all clauses that are in force in the construct.
+
+        :returns: that resume point; None if no clause of this function is in force at *k*: the hook may
+            then throw wherever it is called.
+        """
+        typed = self.typed()
+        scope: ControlFrame | None = typed.scopes[k]
+        while scope is not None:
+            if scope.kind == "try_table" and typed.instructions[scope.start].imm.catches:
+                return self.instructions + self.catching().index(scope.start)
+            scope = scope.parent
+        return None
+
+    def catching(self) -> list[int]:
+        """The ``try_table`` instructions that have clauses and can be reached, in order."""
+        typed = self.typed()
+        return [
+            k
+            for k, instruction in enumerate(typed.instructions)
+            if instruction.op.flow is Flow.TRY_TABLE and instruction.imm.catches and typed.reachable[k]
+        ]
+
     def unassigned(self, k: int) -> frozenset[int]:
-        """Locals that a fast frame in the call at *k* does not have.
+        """Locals that a fast frame in the call at *k*, or one that was left at *k*, does not have.
 
         They have certainly never been assigned, so they are zero (null).
         """
-        mask = self._owner._details(self.index).analysis().unassigned.get(k, 0)
+        mask = self.zeros().get(k, 0)
         return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
+
+    def zeros(self) -> Mapping[int, int]:
+        """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left."""
+        return self._owner._details(self.index).analysis().unassigned
 
     def kept(self, k: int) -> int:
         """Mask of the locals that any frame of this function has at instruction *k*.
@@ -266,7 +297,7 @@ class Instrumented:
         plan = self.plan(typed.function.index)
         builder = FastTwinBuilder(
             self.original, typed, plan.frame, self.additions,
-            slot=plan.slot, escapable=plan.escapable, first_site=plan.first_site,
+            escapable=plan.escapable, first_site=plan.first_site,
             live=self._details(plan.index).live(), tick=no_tick,
         )  # fmt: skip
         return builder.build()

@@ -38,9 +38,9 @@ from ..wasm import (
     uleb,
 )
 from . import _emit as emit
-from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
+from ._additions import HOOK_TYPE, KEEP, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
 from ._fast_twin import FastTwin, FastTwinBuilder
-from ._frames import MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
+from ._frames import MATERIALISED, MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._imports import helper_type
 from ._kinds import NUMERIC
 from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
@@ -174,7 +174,7 @@ class _Rewriter:
         index = typed.function.index
         builder = FastTwinBuilder(
             self._module, typed, frame, self._additions,
-            slot=self._first_slot + index, escapable=index in self._escapable,
+            escapable=index in self._escapable,
             first_site=first_site, live=liveness(typed) if self._mode == "live" else None, tick=self._tick,
         )  # fmt: skip
         twin = builder.build()
@@ -233,7 +233,6 @@ class _Rewriter:
         return b"".join(
             [
                 emit.local_groups([(1, I32)]),
-                access.store_i32(RESUME_OFFSET, emit.local_get(1)),
                 emit.i32_const(KIND_SITE),
                 emit.local_get(0),
                 emit.local_get(1),
@@ -253,6 +252,29 @@ class _Rewriter:
                 emit.I32_AND,
                 emit.i32_const(self._first_slot),
                 emit.I32_ADD,
+                emit.return_call_indirect(additions.cold_type(results), additions.slots_table),
+                emit.END,
+            ]
+        )
+
+    def _leave(self, results: tuple[ValType, ...]) -> bytes:
+        """Where fast twins go to leave, with frame and resume point: on to what is in the function's slot.
+
+        It writes the header's second word.  The flag MATERIALISED stays as it is at a place marked KEEP.
+        """
+        additions, access = self._additions, FrameAccess(self._additions, 0)
+        place = emit.i32_const(KEEP - 1) + emit.I32_AND
+        return b"".join(
+            [
+                emit.local_groups([]),
+                access.fp + emit.local_get(1) + place,
+                access.load_i32(RESUME_OFFSET) + emit.i32_const(MATERIALISED) + emit.I32_AND,
+                emit.i32_const(0),
+                emit.local_get(1) + emit.i32_const(KEEP) + emit.I32_AND,
+                b"\x1b\x72",  # select, i32.or
+                additions.memory_access(0x36, RESUME_OFFSET, 2),
+                access.fp + emit.local_get(1) + place,
+                access.load_i32(0) + emit.i32_const(self._first_slot) + emit.I32_ADD,
                 emit.return_call_indirect(additions.cold_type(results), additions.slots_table),
                 emit.END,
             ]
@@ -287,7 +309,9 @@ class _Rewriter:
                 stubs.append(self._stub(results))
                 stub_types.append(additions.cold_type(results))
             slots.append(stub_of[results])
-        first_helper = next_function + len(stubs)
+        leaves = [self._leave(results) for results in stub_of]
+        stub_types += stub_types
+        first_helper = next_function + len(stubs) + len(leaves)
         helpers = [self._helper(key) for key in additions.helpers]
         types = [*stub_types, *(additions.type_index(type) for type, _ in helpers)]
 
@@ -349,7 +373,7 @@ class _Rewriter:
         if module.data_count is not None:
             emit_section(SectionId.DATA_COUNT, uleb(module.data_count))
         if defined or helpers:
-            self._code_section(out, defined, twins, [*stubs, *(code for _, code in helpers)])
+            self._code_section(out, defined, twins, [*stubs, *leaves, *(code for _, code in helpers)])
         if SectionId.DATA in by_id:
             edits = global_edits(module, (d.offset for d in module.data_segments))
             emit_section(SectionId.DATA, extend(by_id[SectionId.DATA], [], edits))

@@ -33,11 +33,12 @@ from ._frames import ENTERED_OFFSET, RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
 from ._jumps import CHUNK, FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
-from ._layout import INSTANCE_ID
+from ._layout import INSTANCE_ID, KIND_THROW
 from ._plans import FunctionPlan
 from ._shared import top_types
 from ._trace import ASKS, NOTES
 from ._watch import Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
+from ._zeros import PLACE, write_zeros
 
 __all__ = ["SlowTwinBuilder"]
 
@@ -93,6 +94,9 @@ class SlowTwinBuilder:
         self._frame = plan.frame
         self._access = FrameAccess(imports.additions, _FP)
         self._count = len(self._typed.instructions)
+        self._throwing = plan.catching()
+        """By resume point after the instructions': the ``try_table`` in which the host may throw there."""
+        self._total = self._count + len(self._throwing)
         self._results = self._typed.function.type.results
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
@@ -102,7 +106,7 @@ class SlowTwinBuilder:
     @property
     def chunks(self) -> int:
         """Number of chunks."""
-        return (self._count + CHUNK - 1) // CHUNK
+        return (self._total + CHUNK - 1) // CHUNK
 
     def build(self) -> list[bytes]:
         """The entry function and the chunks: bodies without their size."""
@@ -111,14 +115,16 @@ class SlowTwinBuilder:
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
     def _entry(self) -> bytes:
-        """What the slot gets: marks the frame as slow and goes to the chunk."""
+        """What the slot gets: makes the frame whole, marks it as slow, and goes to the chunk."""
         access = self._access
         header = sleb32(self._plan.index | SLOW)
+        left_at = access.load_i32(RESUME_OFFSET) + emit.i32_const(PLACE) + emit.I32_AND
         parts = [
             emit.local_groups([]),
+            access.store_i32(ENTERED_OFFSET, left_at),
+            write_zeros(self._plan.zeros(), self._frame, access),
             access.store_i32(0, b"\x41" + header),
             access.store_i32(RESUME_OFFSET, emit.local_get(_RP)),
-            access.store_i32(ENTERED_OFFSET, emit.local_get(_RP)),
             self._dispatch(),
             emit.END,
         ]
@@ -140,11 +146,11 @@ class SlowTwinBuilder:
         return b"".join([*get, *number, emit.return_call_indirect(cold, self._imports.chunk_table)])
 
     def _has_code(self, k: int) -> bool:
-        return bool(self._typed.reachable[k]) or k == self._count - 1
+        return k >= self._count - 1 or bool(self._typed.reachable[k])
 
     def _chunk(self, number: int) -> bytes:
         low = number * CHUNK
-        high = min(low + CHUNK, self._count)
+        high = min(low + CHUNK, self._total)
         present = [k for k in range(low, high) if self._has_code(k)]
         place = Place(len(present) + 1, {k: i for i, k in enumerate(present)})
         self._jumps.place = place
@@ -159,13 +165,17 @@ class SlowTwinBuilder:
             if index is not None:
                 place.index, place.inside = index, 0
                 out.append(emit.END)
+                if k >= self._count:
+                    out.append(self._thrown_by_host(k))
+                    continue
                 out.append(self._check(k))
                 out.append(self._instruction(k))
                 falls = self._falls_through(k)
                 if falls and (index + 1 == len(present) or present[index + 1] != k + 1):
                     # The next chunk begins, or (impossible in valid code) dead code follows.
                     out.append(self._jumps.goto(k + 1) if k + 1 < self._count else emit.UNREACHABLE)
-            self._jumps.follow(k)
+            if k < self._count:
+                self._jumps.follow(k)
         self._tick()
         out += [emit.END, emit.UNREACHABLE, emit.END, emit.UNREACHABLE, emit.END]
         out += [
@@ -352,7 +362,7 @@ class SlowTwinBuilder:
         if instruction.op.flow is Flow.TAIL_CALL:
             pop = self._access.pop(self._frame.size, self._plan.escapable)
             return b"".join([store, *loads, pop, execute])
-        return store + self._guarded(k, execute, loads, type.results, height - count)
+        return store + self._guarded(self._catching(k), execute, loads, type.results, height - count)
 
     def _throw(self, k: int, instruction: Instruction, stack: Operand | None, height: int) -> bytes:
         raw = self._module.data[instruction.offset : instruction.end]
@@ -360,7 +370,8 @@ class SlowTwinBuilder:
         if instruction.op.pop_count < 0:
             count = len(self._module.tags[instruction.imm].type.type.params)
         loads = self._operands(stack, count)
-        return self._store_resume_point(k) + self._guarded(k, raw, loads, (), height - count, returns=False)
+        thrown = self._guarded(self._catching(k), raw, loads, (), height - count, returns=False)
+        return self._store_resume_point(k) + thrown
 
     def _branch_on_reference(
         self, k: int, instruction: Instruction, stack: Operand | None, height: int
@@ -382,12 +393,21 @@ class SlowTwinBuilder:
                 test += emit.I32_EQZ
         return load + test + self._jumps.goto_if(self._jumps.target(scope), self._jumps.moves(scope, taken))
 
+    def _thrown_by_host(self, k: int) -> bytes:
+        """Calls the hook, which throws, inside the clauses of a ``try_table``."""
+        scope = self._typed.controls[self._throwing[k - self._count]]
+        code = [emit.i32_const(KIND_THROW), emit.local_get(_FP), emit.i32_const(k), emit.call(0), emit.DROP]
+        return self._guarded(self._clauses_of(scope), b"".join(code), [], (), 0, returns=False)
+
     # ── exceptions ─────────────────────────────────────────────────────────────────────────────
 
     def _catching(self, k: int) -> tuple[_Clause, ...]:
         """The clauses that an exception thrown by instruction *k* meets, in order."""
+        return self._clauses_of(self._typed.scopes[k])
+
+    def _clauses_of(self, innermost: ControlFrame) -> tuple[_Clause, ...]:
         path = []
-        scope: ControlFrame | None = self._typed.scopes[k]
+        scope: ControlFrame | None = innermost
         while scope is not None and id(scope) not in self._clauses:
             path.append(scope)
             scope = scope.parent
@@ -409,7 +429,7 @@ class SlowTwinBuilder:
 
     def _guarded(
         self,
-        k: int,
+        clauses: tuple[_Clause, ...],
         code: bytes,
         loads: list[bytes],
         results: tuple[ValType, ...],
@@ -432,7 +452,6 @@ class SlowTwinBuilder:
               what the clause is for; go on where it leads
             end
         """
-        clauses = self._catching(k)
         if not clauses:
             executed = self._execute(code, loads, results, height)
             return executed if returns else executed + emit.UNREACHABLE

@@ -9,6 +9,7 @@ from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._body import BodyWriter
 from ._frames import RESUME_OFFSET, FrameLayout
+from ._zeros import bits
 
 __all__ = ["Copied", "FrameStores"]
 
@@ -36,7 +37,6 @@ class FrameStores:
         self._additions = additions
         self._locals: dict[int, bytes] = {}
         self._masks: dict[int, bytes] = {}
-        self._zeros: dict[int, bytes] = {}
 
     def locals(self, mask: int) -> bytes:
         """Stores the locals of *mask*."""
@@ -45,36 +45,13 @@ class FrameStores:
         code = self._masks.get(mask)
         if code is None:
             frame, stores, parts = self._frame, self._locals, []
-            for i in _bits(mask):
+            for i in bits(mask):
                 store = stores.get(i)
                 if store is None:
                     store = self._access.store_local(frame.locals[i], frame.local(i), i)
                     stores[i] = store
                 parts.append(store)
             code = self._masks[mask] = b"".join(parts)
-        return code
-
-    def zeros(self, mask: int) -> bytes:
-        """Writes the zeros (nulls) of the locals of *mask*."""
-        if not mask:
-            return b""
-        code = self._zeros.get(mask)
-        if code is None:
-            frame, access, parts = self._frame, self._access, []
-            slot, start, length = frame.slot_size, 0, 0
-            for i in _bits(mask):
-                type = frame.locals[i]
-                if type.is_ref:
-                    parts.append(access.store_null(type, frame.local(i)))
-                elif length and start + length == i:
-                    length += 1
-                else:
-                    if length:
-                        parts.append(access.zero(frame.local(start), length * slot))
-                    start, length = i, 1
-            if length:
-                parts.append(access.zero(frame.local(start), length * slot))
-            code = self._zeros[mask] = b"".join(parts)
         return code
 
     def operands(self, copied: list[Copied]) -> bytes:
@@ -151,15 +128,3 @@ class FrameStores:
             store = self._access.store_local(stack.type, self._frame.operand(stack.height), local)
             self._writer.out += emit.local_set(local) + store
             stack = stack.below
-
-
-def _bits(mask: int) -> list[int]:
-    """Numbers of the set bits, ascending."""
-    if mask < 1 << 64:
-        found = []
-        while mask:
-            low = mask & -mask
-            found.append(low.bit_length() - 1)
-            mask ^= low
-        return found
-    return [i for i, digit in enumerate(reversed(bin(mask)[2:])) if digit == "1"]

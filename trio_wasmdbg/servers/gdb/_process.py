@@ -15,18 +15,21 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from typing import TypeVar
 
 import trio
 from attrs import define
 
-from ...abc import BreakpointToken, DebugTarget
+from ...abc import BreakpointToken, DebugTarget, TargetView
 from ...engine import events
 from ...errors import WrongStateError
 from ._space import AddressSpace
 
 __all__ = ["Process", "Thread"]
+
+R = TypeVar("R")
 
 logger = logging.getLogger("trio_wasmdbg.gdbremote")
 
@@ -65,6 +68,8 @@ class Process:
     def __init__(self, targets: Iterable[DebugTarget]) -> None:
         self.threads = [Thread(tid, target) for tid, target in enumerate(targets, 1)]
         self.space = AddressSpace()
+        self.exceptions_stop = True
+        """Whether an exception that nobody has caught stops a thread."""
         self._nursery: trio.Nursery | None = None
         self._news_in, self._news = trio.open_memory_channel[Thread | None](math.inf)
 
@@ -110,7 +115,7 @@ class Process:
             thread.event, thread.reported = None, True
             if thread.target.running:
                 self._drive(thread)
-            elif not await thread.target.inspect(lambda view: any(True for _ in view.frames())):
+            elif not await _look(thread, lambda view: any(True for _ in view.frames()), instead=True):
                 thread.stepping = True
                 self._drive(thread)
                 fresh.append(thread)
@@ -188,15 +193,14 @@ class Process:
         if isinstance(event, events.Interrupted) and thread.interrupted:
             thread.interrupted = False
             return not thread.stepping
+        if isinstance(event, events.UncaughtException):
+            return not self.exceptions_stop
         return isinstance(event, events.Step) and not thread.stepping
 
     async def look_round(self) -> None:
         """Note modules and memories that have appeared."""
         for thread in self.threads:
-            try:
-                await thread.target.inspect(functools.partial(self.space.note, thread.tid))
-            except (WrongStateError, trio.ClosedResourceError):
-                pass  # it computes, or is gone: nothing new can be seen
+            await _look(thread, functools.partial(self.space.note, thread.tid), instead=None)
 
     # ── going on ───────────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +227,8 @@ class Process:
                     self._news_in.send_nowait(thread)
                 continue
             if isinstance(thread.event, _REPEATABLE) or thread.event is None:
-                here = await thread.target.inspect(lambda view: tuple(view.breakpoints_here()))
+                nothing: Sequence[BreakpointToken] = ()
+                here = await _look(thread, lambda view: view.breakpoints_here(), instead=nothing)
                 hit = tuple(token for token in here if token in ours)
                 if hit:
                     thread.event = events.Breakpoint(None, None, hit)
@@ -246,6 +251,14 @@ class Process:
         thread.event, thread.waiting, thread.reported = event, False, False
         logger.debug("thread %d: %s", thread.tid, event)
         self._news_in.send_nowait(thread)
+
+
+async def _look(thread: Thread, look: Callable[[TargetView], R], *, instead: R) -> R:
+    """What *look* finds; *instead* if the guest computes, or is gone (its holder may drop it any time)."""
+    try:
+        return await thread.target.inspect(look)
+    except (WrongStateError, trio.ClosedResourceError):
+        return instead
 
 
 _REPEATABLE = (events.Step, events.Interrupted, events.Breakpoint, events.Watch, events.InstanceCreated)

@@ -225,6 +225,7 @@ class Session:
                 self.remove_breakpoint(token)
             self._throws.clear()
         self.exceptions = which
+        self.process.exceptions_stop = which != "none"
         for thread in self.process.live:
             target = thread.target
             if which == "none" or thread.tid in self._throws or not isinstance(target, ExceptionTarget):

@@ -78,9 +78,10 @@ def reason_of(
     if isinstance(event, events.Trap):
         return Reason(_trap_signal(event.code), "exception", _trap_text(event.message))
     if isinstance(event, events.ExceptionThrown):
-        what = "thrown again" if event.tag is None else f"of tag {event.tag}, payload {event.payload}"
-        fate = {True: "caught", False: "uncaught", None: "maybe uncaught"}[event.caught]
-        return Reason(SIGABRT, "exception", f"{fate} wasm exception {what}")
+        fate = "caught" if event.caught else "uncaught"
+        return Reason(SIGABRT, "exception", f"{fate} wasm exception of {_tag_text(event)}")
+    if isinstance(event, events.UncaughtException):
+        return Reason(SIGABRT, "exception", f"uncaught wasm exception of {_tag_text(event)}")
     if isinstance(event, events.HostcallError):
         what = f"host function {event.host_function} " if event.host_function else "a host function "
         return Reason(SIGABRT, "exception", f"{what}raised {type(event.error).__name__}: {event.error}")
@@ -89,6 +90,11 @@ def reason_of(
     if isinstance(event, events.Interrupted) and not interrupted:
         return Reason(SIGTRAP, "exception", "interrupted by the application")
     return Reason(SIGINT, "signal") if interrupted else Reason(SIGTRAP, "trace")
+
+
+def _tag_text(event: events.ExceptionThrown | events.UncaughtException) -> str:
+    tag = "another module's tag" if event.tag is None else f"tag {event.tag}"
+    return f"{tag}, payload {event.payload}"
 
 
 def _trap_text(message: str) -> str:

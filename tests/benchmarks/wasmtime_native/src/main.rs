@@ -5,9 +5,9 @@
 //!
 //! * `{"op": "load", "path": P, "debug": B}` compiles and instantiates: `{"id": N, "seconds": S, "code": BYTES}`
 //! * `{"op": "call", "id": N, "argument": A}` calls its `run`: `{"seconds": S, "result": R}`
-//! * `{"op": "events", "path": P, "argument": A, "at": OFFSET or null, "count": C, "through": T}`: so many
-//!   breakpoint events at a module offset, or step events without one, decided in another task (T "task", through
-//!   the `Debuggee`) or by the handler itself, which reads local 0 ("handler"): `{"seconds": S, "events": C}`
+//! * `{"op": "events", "path": P, "argument": A, "at": OFFSET or null, "through": T}` calls it with a breakpoint at
+//!   a module offset, or step by step without one; events are decided in another task (T "task", through the
+//!   `Debuggee`) or by the handler itself, which reads local 0 ("handler"): `{"seconds": S, "events": C}`
 //!
 //! Modules have no imports and export `run(i32) -> i32`.  Seconds of loads and calls are CPU time of the process,
 //! those of events are wall time.
@@ -78,7 +78,7 @@ fn arm<T: Send + 'static>(store: &mut Store<T>, module: &Module, at: Option<u32>
 }
 
 /// Each event goes to the task that holds the `Debuggee`, and back.
-async fn through_a_task(engine: &Engine, path: &str, argument: i32, at: Option<u32>, count: u64) -> Result<f64> {
+async fn through_a_task(engine: &Engine, path: &str, argument: i32, at: Option<u32>) -> Result<(f64, u64)> {
     let module = Module::from_file(engine, path)?;
     let mut store = Store::new(engine, ());
     let run = instantiate(&mut store, &module).await?;
@@ -89,14 +89,14 @@ async fn through_a_task(engine: &Engine, path: &str, argument: i32, at: Option<u
             Ok(())
         })
     });
-    let began = Instant::now();
-    for _ in 0..count {
+    let (began, mut seen) = (Instant::now(), 0);
+    loop {
         match debuggee.run().await? {
-            DebugRunResult::Breakpoint => {}
+            DebugRunResult::Breakpoint => seen += 1,
+            DebugRunResult::Finished => return Ok((began.elapsed().as_secs_f64(), seen)),
             other => return Err(format!("unexpected event {other:?}").into()),
         }
     }
-    Ok(began.elapsed().as_secs_f64())
 }
 
 /// Decides in place, as a condition does that is false.
@@ -141,13 +141,11 @@ async fn answer(request: &Value, engines: &[Engine; 2], loaded: &mut Vec<Loaded>
         }
         Some("events") => {
             let at = request["at"].as_u64().map(|offset| offset as u32);
-            if request["through"] == "handler" {
-                let (seconds, events) = in_the_handler(&engines[1], path, argument, at).await?;
-                return Ok(json!({"seconds": seconds, "events": events}));
-            }
-            let count = request["count"].as_u64().unwrap_or(1);
-            let seconds = through_a_task(&engines[1], path, argument, at, count).await?;
-            Ok(json!({"seconds": seconds, "events": count}))
+            let (seconds, events) = match request["through"].as_str() {
+                Some("task") => through_a_task(&engines[1], path, argument, at).await?,
+                _ => in_the_handler(&engines[1], path, argument, at).await?,
+            };
+            Ok(json!({"seconds": seconds, "events": events}))
         }
         _ => Err("no such request".into()),
     }

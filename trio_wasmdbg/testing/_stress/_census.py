@@ -1,0 +1,104 @@
+"""What is alive in this process: a count at rest, to be compared with an earlier one."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+
+from ...debuggee import process_census
+
+__all__ = ["census", "growth", "listening_to_complaints"]
+
+_OURS = ("trio_wasmdbg", "wasmtime", "trio")
+
+
+def census() -> dict[str, int]:
+    """Count what is alive; runs the garbage collector."""
+    for _ in range(3):
+        gc.collect()
+    types: Counter[type] = Counter(type(each) for each in gc.get_objects())
+    ours: Counter[str] = Counter()
+    total = 0
+    for kind, number in types.items():
+        total += number
+        module = str(getattr(kind, "__module__", ""))
+        if module.partition(".")[0] in _OURS or kind.__name__ in ("coroutine", "generator", "frame"):
+            ours[f"{module.partition('.')[0]}.{kind.__qualname__}"] += number
+    found = {
+        **process_census(),
+        "trio tasks": trio.lowlevel.current_statistics().tasks_living,
+        "objects": total,
+        **{f"objects: {name}": number for name, number in ours.items()},
+    }
+    if os.path.isdir("/proc/self/fd"):
+        found["file descriptors"] = len(os.listdir("/proc/self/fd"))
+        with open("/proc/self/statm", encoding="ascii") as file:
+            found["resident KiB"] = int(file.read().split()[1]) * (os.sysconf("SC_PAGE_SIZE") >> 10)
+    return found
+
+
+_MUST_BE_ZERO = ("call futures", "host calls waiting", "abandoned futures", "guest threads")
+_MAY_GROW = {
+    "objects": 3_000,
+    "memory maps": 60,
+    "resident KiB": 96 << 10,
+    "host functions": 0,
+    "trio tasks": 0,
+    "file descriptors": 4,
+    # A scope with a deadline stays in trio's heap of deadlines until a thousand are over.
+    "objects: trio.CancelScope": 1_200,
+}
+"""What grows without being a leak: caches, the arenas of the allocators, trio's idle threads."""
+_FEW = 60
+"""Objects of one type, and as many again as there were: caches of both libraries, slow twins that the
+long-lived instance has got, tracebacks of the last exception.  What leaks, leaks with every cycle."""
+
+
+def growth(before: dict[str, int], now: dict[str, int]) -> list[str]:
+    """What has grown more than noise explains, and what should never be there at rest."""
+    found = [f"{now[name]} {name}" for name in _MUST_BE_ZERO if now[name]]
+    for name, number in now.items():
+        earlier = before.get(name, 0)
+        if name not in _MUST_BE_ZERO and number - earlier > _MAY_GROW.get(name, _FEW + earlier):
+            found.append(f"{name}: {earlier} before, {number} now")
+    return found
+
+
+@contextmanager
+def listening_to_complaints(expected: str) -> Iterator[list[str]]:
+    """Collect warnings, and exceptions that nobody could catch, for the length of a block.
+
+    :param expected: a warning whose text begins like this is none.
+    """
+    complaints: list[str] = []
+    hook, thread_hook = sys.unraisablehook, threading.excepthook
+
+    def unraisable(info: Any) -> None:
+        where = f"{info.err_msg or 'Exception ignored in'} {info.object!r}"
+        complaints.append(f"unraisable: {where}: {info.exc_value!r}")
+
+    def in_thread(info: Any) -> None:
+        complaints.append(f"a thread ended with {info.exc_value!r}")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+
+        def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+            if not str(message).startswith(expected):
+                complaints.append(f"{category.__name__}: {message}")
+
+        warnings.showwarning = show
+        sys.unraisablehook, threading.excepthook = unraisable, in_thread
+        try:
+            yield complaints
+        finally:
+            sys.unraisablehook, threading.excepthook = hook, thread_hook
