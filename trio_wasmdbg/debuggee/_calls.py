@@ -71,6 +71,7 @@ class Calls:
         self._request: HookStop | HostCall | None = None
         self.polling = False
         """The guest computes right now, maybe in another thread."""
+        self.polls_inline = self.polls_in_threads = 0
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -227,18 +228,19 @@ class Calls:
         check site; it is raised after the poll, unless the call has completed in it.
         """
         core = self._core
-        core.count("polls inline" if inline else "polls in a thread")
         self.polling = True
         try:
             if inline:
+                self.polls_inline += 1
                 done = _poll_inline(future)
             else:
+                self.polls_in_threads += 1
                 done = await poll_in_thread(future.poll, core.arming.stop, core.limiter)
         finally:
             self.polling = False
         if future.interrupted is not None:
             raise future.interrupted
-        if not done:
+        if not done and not inline:
             # Cancelled here: the guest is suspended, at a check or in a host call; run() deletes it.
             await trio.lowlevel.checkpoint_if_cancelled()
         return done

@@ -23,6 +23,7 @@ from ..engine import RawFrame, StepKind, events, make_plan
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import CallEnded, Calls
+from ._commands import Commands, WaitBroken
 from ._edits import Edits
 from ._evaluation import Evaluation
 from ._frames import Frame
@@ -53,7 +54,7 @@ class Core:
         self.state = state
         self.limiter = limiter
         self.token = trio.lowlevel.current_trio_token()
-        self.commands_in, self._commands = trio.open_memory_channel[Command](1)
+        self.commands = Commands()
         self._responses_in, self.responses = trio.open_memory_channel[Response](1)
         self.arming = Arming(state)
         for instance in state.instances:  # of an earlier debuggee
@@ -68,11 +69,13 @@ class Core:
         self.generation = 0
         """Counts resumes: frame handles of an earlier one are stale."""
         self._shown: Stack | None = None
+        self._paused_in: Frame | None = None
+        """The innermost frame of a guest that is at a check; its stack is made when it is asked for."""
         self._show_again: Callable[[], object] | None = None
         self._dropped = False
         self._scope: trio.CancelScope | None = None
         """The task's, from its beginning on."""
-        self._pause_scopes: list[trio.CancelScope] = []
+        self._inject_scopes: list[trio.CancelScope] = []
         self.ending = False
         """The debuggee is being cancelled, or its body has ended: nothing calls in or pauses any more."""
         self.closed = False
@@ -182,8 +185,9 @@ class Core:
             self.ending = True
             # Calls in tasks outside of the debuggee's, or shielded by the body, end as well.
             self.calls.cancel_all()
-            for scope in self._pause_scopes:
+            for scope in self._inject_scopes:
                 scope.cancel()
+            self.commands.break_waits()
 
     def close(self) -> None:
         """The last thing that happens; idempotent."""
@@ -195,7 +199,7 @@ class Core:
         if self.state.core is self:
             self.state.core = None
         self._responses_in.close()
-        self._commands.close()
+        self.commands.close()
 
     # ── pauses ─────────────────────────────────────────────────────────────────────────────────
 
@@ -210,17 +214,15 @@ class Core:
         self.edits.clear()
         if not self.ending:
             self._tell(event)
-        with trio.CancelScope(shield=True) as shield:
-            self._pause_scopes.append(shield)
-            if self.ending:
-                shield.cancel()
-            try:
+        try:
+            if not self.ending:
                 # No variable for the command: it may hold the handle, which could never be lost then.
-                while not await self._obey(await self._commands.receive()):
+                # Cancelled in here: nothing happens before the guest goes on, unless the debuggee ends.
+                while not await self._obey(await self.commands.receive()):
                     pass
                 return
-            finally:
-                self._pause_scopes.remove(shield)
+        except WaitBroken:
+            pass
         # Only the debuggee's own cancellation gets here.
         await trio.lowlevel.checkpoint_if_cancelled()
         raise InternalError("a pause was broken without a cancellation")
@@ -231,8 +233,13 @@ class Core:
             answer = outcome.capture(command.fn, StoreView._create(self))
             self._responses_in.send_nowait(Answer(answer))
         elif isinstance(command, Inject):
-            # Cancelled in here: the injected call is deleted, then the one below it.
-            await self._inject(command)
+            with trio.CancelScope(shield=True) as shield:
+                self._inject_scopes.append(shield)
+                try:
+                    # Cancelled in here: the injected call is deleted, then the one below it.
+                    await self._inject(command)
+                finally:
+                    self._inject_scopes.remove(shield)
         elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
             # Asked for while paused: it stops the next run at once.
             self.arming.decider.interrupt = False
@@ -300,14 +307,15 @@ class Core:
 
         :param unpushed: the innermost one, where it is not on the shadow stack.
         """
+        self._paused_in = None
         where = self.state.current.get(), self.state.sp.get(), call.base_sp
         self._shown = Stack(self, *where, unpushed=unpushed, **how)
         self._show_again = partial(self.show, call, unpushed=unpushed, **how)
 
     def show_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
         """The same, of a guest that is at a check, in the frame *raw*."""
-        frame = self.frame_at_check(instance, raw)
-        self._shown = frame._stack
+        self._shown = None
+        self._paused_in = frame = self.frame_at_check(instance, raw)
         self._show_again = partial(self.show_check, instance, raw)
         return frame
 
@@ -331,30 +339,33 @@ class Core:
     @property
     def shown_stack(self) -> Stack | None:
         """The innermost activation's frames, at a pause."""
-        return self._shown
+        return self._shown if self._paused_in is None else self._paused_in._stack
 
     def expire(self) -> None:
         """The guest goes on: frame handles become stale."""
         self.generation += 1
         self._shown = None
+        self._paused_in = None
         self._show_again = None
 
     def here(self) -> tuple[events.Location | None, Frame | None]:
         """Where the guest is, and its innermost frame."""
-        frame = self._shown.first() if self._shown is not None else None
+        frame = self._paused_in
+        if frame is None and self._shown is not None:
+            frame = self._shown.first()
         if frame is None:
             return None, None
         return frame._location, frame
 
     def first_frames(self, count: int) -> Iterator[Frame]:
         """The innermost activation's first frames."""
-        return itertools.islice(self._shown.frames(), count) if self._shown is not None else iter(())
+        shown = self.shown_stack
+        return itertools.islice(shown.frames(), count) if shown is not None else iter(())
 
     def activations(self) -> list[Activation]:
         """All calls from the host into the guest, innermost first."""
-        if self._shown is None:
-            return []
-        return activations_of(self, self._shown, self.calls.records)
+        shown = self.shown_stack
+        return [] if shown is None else activations_of(self, shown, self.calls.records)
 
     def _catchers(self) -> Iterator[Frame]:
         """Frames beyond the caller's to which an exception may lead; none where there are no tags."""

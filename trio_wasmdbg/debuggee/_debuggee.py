@@ -107,12 +107,11 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
     def statistics(self) -> Statistics:
         """Counters, at any time."""
         core = self._core
-        inline, threaded = core.counts["polls inline"], core.counts["polls in a thread"]
         return Statistics(
             state=self.state.value,
-            events={name: n for name, n in core.counts.items() if not name.startswith("polls")},
-            polls_inline=inline,
-            polls_in_threads=threaded,
+            events=dict(core.counts),
+            polls_inline=core.calls.polls_inline,
+            polls_in_threads=core.calls.polls_in_threads,
             calls=len(core.calls),
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
@@ -235,7 +234,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             )
         # Cancelled here: paused; fn has not run and never will.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._core.commands_in.send_nowait(Query(fn))
+        self._core.commands.send_nowait(Query(fn))
         self._lifecycle.move(Signal.QUERY)
         # Cancelled here: queried; fn will run, and the next call receives and drops its answer.
         response = await self._receive()
@@ -255,7 +254,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         if self._lifecycle.allows(Signal.CONTINUE):
             # Cancelled here: paused; nothing was sent.
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._core.commands_in.send_nowait(command)
+            self._core.commands.send_nowait(command)
             self._lifecycle.move(Signal.CONTINUE)
         # Else it is running, after a cancelled run(): its event is the one to wait for.
         # Cancelled here: running; the event stays in its channel, for the next call.

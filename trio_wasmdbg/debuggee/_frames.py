@@ -123,8 +123,7 @@ class Frame(metaclass=NoPublicConstructor):
 
     @property
     def _location(self) -> events.Location:
-        module, function = self._instance.module, self._raw.function
-        return events.Location(function, module.function_name(function), self.module_offset, module.name)
+        return self._instance.module.location(self._raw.function, self._resume_point)
 
     @property
     def resume_point(self) -> int:

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
+from ..engine.events import Location
 from ..errors import NotFoundError
 from ..instrument import (
     FRAME_MODES,
@@ -80,6 +81,7 @@ class GuestModule(metaclass=NoPublicConstructor):
             if function.body is not None
         ]
         self._by_name: dict[str, list[int]] | None = None
+        self._locations: dict[tuple[int, int], Location] = {}
         self._lengths: dict[tuple[int, int], Length] = {}
         """By function and resume point: how long a step may take (see ``_short_runs``)."""
 
@@ -213,6 +215,15 @@ class GuestModule(metaclass=NoPublicConstructor):
     def module_offset(self, function: int, resume_point: int) -> ModuleOffset:
         """Where the instruction at a resume point lies in the original file."""
         return ModuleOffset(self.plan(function).offsets[resume_point])
+
+    def location(self, function: int, resume_point: int) -> Location:
+        """The place of a resume point, as events tell it."""
+        known = self._locations.get((function, resume_point))
+        if known is None:
+            offset = self.module_offset(function, resume_point)
+            known = Location(function, self.function_name(function), offset, self._name)
+            self._locations[function, resume_point] = known
+        return known
 
     def origin(self, frames: Sequence[capi.RawFrame]) -> Place | None:
         """Where Wasmtime's innermost frame is in the original; None if it is no code of this module."""

@@ -206,7 +206,7 @@ class DebuggeeTarget(WatchpointTarget, ConditionTarget, ExceptionTarget):
     def resume_nowait(self) -> None:
         lifecycle = self._debuggee._lifecycle
         if lifecycle.allows(Signal.CONTINUE):
-            self._core.commands_in.send_nowait(Continue())
+            self._core.commands.send_nowait(Continue())
             lifecycle.move(Signal.CONTINUE)
 
     def interrupt(self) -> None:

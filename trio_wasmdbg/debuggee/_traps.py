@@ -189,13 +189,13 @@ def out_of_bounds(frame: Frame) -> str | None:
 
 def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, ...] | None:
     """The values that a function returns, at its end or, after a step out, in its caller."""
+    if step is not StepKind.OUT and step is not StepKind.RETURN:
+        return None
     operands = frame.operand_stack
     if step is StepKind.RETURN and frame.at_end:
         return operands
-    if step in (StepKind.OUT, StepKind.RETURN):
-        count = frame._results_of_call_before
-        return operands[len(operands) - count :] if count is not None else None
-    return None
+    count = frame._results_of_call_before
+    return operands[len(operands) - count :] if count is not None else None
 
 
 def explain(error: BaseException) -> BaseException:

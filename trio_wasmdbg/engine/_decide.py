@@ -138,9 +138,9 @@ class Decider:
             self.plan = None
             return Verdict(Reason.WATCH, watch=watched)
         if self.plan is not None and self.plan.ends_at(instance, fp, function, k):
-            verdict = Verdict(Reason.STEP, step=self.plan.kind)
+            kind_of_step = self.plan.kind
             self.plan = None
-            return verdict
+            return _STEP if kind_of_step is StepKind.INSTRUCTION else Verdict(Reason.STEP, step=kind_of_step)
         if self.single_step:
             return _STEP
         if self.interrupt:

@@ -86,10 +86,11 @@ class StepPlan:
         A check may fire at a place which the plan did not arm (a site serves its whole function,
         an interrupt arms everything): that is none of the step's.
         """
-        if not self.places.include(instance, function, resume_point):
-            return False
-        if not RULES[self.kind].depth(fp, self.fp):
-            return False
+        if not self.places.everything:
+            if not self.places.include(instance, function, resume_point):
+                return False
+            if not RULES[self.kind].depth(fp, self.fp):
+                return False
         self.remaining -= 1
         return self.remaining <= 0
 
