@@ -16,7 +16,7 @@ from trio_wasmdbg.capi import _library as lib
 from trio_wasmdbg.capi._modules import compile, validate
 from trio_wasmdbg.errors import EngineConfigError
 
-__all__ = ["HOST_STACK", "MAX_WASM_STACK", "prepare_config", "probe_engine"]
+__all__ = ["HOST_STACK", "MAX_WASM_STACK", "has_casts", "prepare_config", "probe_engine"]
 
 #: Native stack for guest code, in bytes.  Wasmtime's default is 512 KiB; instrumented code takes up to
 #: six times the stack of plain code, and the guest should reach its old depth of recursion.
@@ -125,6 +125,20 @@ def probe_engine(engine: wasmtime.Engine) -> None:
             missing=missing,
         ) from None
     _good_engines.add(engine)
+
+
+_CAST: Final = """
+    (module (type $t (func)) (func (param funcref) (result i32) (ref.test (ref $t) (local.get 0))))"""
+
+_casts: weakref.WeakKeyDictionary[wasmtime.Engine, bool] = weakref.WeakKeyDictionary()
+
+
+def has_casts(engine: wasmtime.Engine) -> bool:
+    """Whether an engine has ``ref.test``, of the garbage collection proposal.  Asked once per engine."""
+    found = _casts.get(engine)
+    if found is None:
+        found = _casts[engine] = _accepts(engine, _CAST)
+    return found
 
 
 def _accepts(engine: wasmtime.Engine, text: str) -> bool:

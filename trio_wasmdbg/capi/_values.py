@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from ctypes import POINTER, addressof, byref, c_int32, c_void_p, cast
+from ctypes import POINTER, addressof, byref, c_int32, c_uint32, c_void_p, cast
 from struct import Struct
 from typing import Any, Final
 
@@ -93,10 +93,12 @@ class OpaqueReference:
     :ivar kind: what it is: ``"structref"``, ``"arrayref"``, ``"i31ref"``, ``"anyref"`` for a host's
         reference that the guest took in, or ``"externref"`` for one that the guest made itself.
     :ivar number: of an ``i31ref``, its integer.
+    :ivar length: of an ``arrayref``, how many elements it has.
     """
 
     kind: str
     number: int | None = None
+    length: int | None = None
 
 
 class WasmException:
@@ -315,7 +317,15 @@ def _anyref(context: int, of: int) -> OpaqueReference:
         return OpaqueReference("i31ref", number.value)
     if lib.anyref_is_struct(context, of):
         return OpaqueReference("structref")
-    return OpaqueReference("arrayref" if lib.anyref_is_array(context, of) else "anyref")
+    if not lib.anyref_is_array(context, of):
+        return OpaqueReference("anyref")
+    array, length = _bindings.wasmtime_arrayref_t(), c_uint32()
+    lib.anyref_as_array(context, of, byref(array))
+    try:
+        _raise_error(lib.arrayref_len(context, byref(array), byref(length)))
+    finally:
+        lib.arrayref_unroot(byref(array))
+    return OpaqueReference("arrayref", length=length.value)
 
 
 def unroot(address: int) -> None:

@@ -269,8 +269,9 @@ class GuestModule(metaclass=NoPublicConstructor):
             with collections_held_back():
                 compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
                 companion: Companion = slow_twin(
-                    self._instrumented, [function], tick=tick, conditions={function: compiled_conditions}
-                )
+                    self._instrumented, [function], tick=tick, conditions={function: compiled_conditions},
+                    casts=capi.has_casts(self._engine),
+                )  # fmt: skip
                 imports = tuple(dict.fromkeys(each.name for each in decode_module(companion.wasm).imports))
             compiled = capi.compile(self._engine, companion.wasm)
             return SlowTwin(compiled, companion.entries[function], imports)

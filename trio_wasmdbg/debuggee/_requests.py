@@ -10,8 +10,9 @@ from attrs import define, field
 from .. import capi
 from ..engine import Reason, Verdict, events
 from ._exceptions import is_caught, thrown
+from ._foreseen import live_trap
 from ._stack import CallRecord
-from ._traps import IN_EXCEPTION, GuestTrap, live_trap, returned_values, trap_frames
+from ._traps import IN_EXCEPTION, GuestTrap, returned_values, trap_frames
 
 if TYPE_CHECKING:
     from ._core import Core

@@ -262,12 +262,13 @@ class StopControls:
 
     @property
     def precise_traps(self) -> bool:
-        """Whether traps are foreseen at memory accesses, too; every function runs in its slow twin then.
+        """Whether all traps are foreseen that can be; every function runs in its slow twin then.
 
         Without it, ``unreachable``, divisions and conversions pause before they trap; after other traps
         the innermost frame of a function that ran in its fast twin has no values (:attr:`Frame.exact`).
-        With it accesses that are out of bounds pause before they trap, and after all other traps every
-        frame has its values.  Takes effect at the next check site.
+        With it nearly all others do, too: what is out of bounds, null or of the wrong type.  The rest
+        (stack exhaustion, failing allocations, segments that were dropped) is told after the guest has
+        unwound, but every frame has its values.  Takes effect at the next check site.
         """
         return self._core.arming.precise
 

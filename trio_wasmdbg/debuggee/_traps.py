@@ -12,8 +12,6 @@ from .. import capi
 from ..addresses import ModuleOffset
 from ..engine import RawFrame, StepKind
 from ..errors import ReentryError
-from ..instrument import accesses
-from ._accesses import memory_accesses
 from ._frames import Frame
 from ._stores import StoreState
 
@@ -22,9 +20,7 @@ __all__ = [
     "GuestTrap",
     "TrapFrame",
     "explain",
-    "live_trap",
     "make_trap",
-    "out_of_bounds",
     "returned_values",
     "trap_frames",
     "where_trapped",
@@ -152,39 +148,6 @@ def where_trapped(
     if not pushed:
         found["unpushed"] = RawFrame(instance.id, sp, place.function, k, False, False, 0)
     return found, False
-
-
-def live_trap(frame: Frame) -> tuple[str, str]:
-    """Code and text of the trap that the next instruction is going to raise."""
-    name, operands = frame.instruction.op.name, frame.operand_stack
-    if name == "unreachable":
-        return "UNREACHABLE", "wasm `unreachable` instruction executed"
-    if ".trunc_" in name:
-        value = operands[-1]
-        if value != value:
-            return "BAD_CONVERSION_TO_INTEGER", f"invalid conversion to integer: {name} of NaN"
-        return "INTEGER_OVERFLOW", f"integer overflow: {name} of {value!r}"
-    beyond = out_of_bounds(frame)
-    if beyond is not None:
-        return "MEMORY_OUT_OF_BOUNDS", beyond
-    left, right = operands[-2:]
-    if right == 0:
-        return "INTEGER_DIVISION_BY_ZERO", f"integer divide by zero: {left} {name} {right}"
-    return "INTEGER_OVERFLOW", f"integer overflow: {left} {name} {right}"
-
-
-def out_of_bounds(frame: Frame) -> str | None:
-    """What the next instruction would touch outside of its memory, in words."""
-    name, store = frame.instruction.op.name, frame.instance.store
-    for (memory, address, size, _), access in zip(
-        memory_accesses(frame), accesses(frame.instruction), strict=True
-    ):
-        limit = capi.MemoryView(store, frame.instance.memory(memory)).size
-        if address + size > limit:
-            offset = f" + {access.offset}" if access.offset else ""
-            place = f"{address - access.offset:#x}{offset}"
-            return f"out of bounds: {name} of {size} bytes at {place}, memory {memory} has {limit:#x} bytes"
-    return None
 
 
 def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, ...] | None:

@@ -58,12 +58,15 @@ def slow_twin(
     indices: Sequence[int],
     tick: Callable[[], None] = no_tick,
     conditions: Conditions | None = None,
+    *,
+    casts: bool = False,
 ) -> Companion:
     """One companion with the slow twins of these functions.
 
     :param indices: function indices, of defined functions.
     :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
     :param conditions: when a stop byte of value 2 asks the host; one of value 1 always does.
+    :param casts: whether the engine has ``ref.test``: it tells if an indirect call is going to trap.
     :raises LookupError: a function is imported, or does not exist.
     """
     conditions = conditions or {}
@@ -100,6 +103,7 @@ def slow_twin(
     for plan in plans:
         builder = SlowTwinBuilder(
             plan, imports, first=first, stop=stop, note=note, trap=trap, watch=watch, outside=outside,
+            casts=casts,
             first_chunk=len(chunks), conditions=conditions.get(plan.index, {}), tick=tick,
         )  # fmt: skip
         made = builder.build()

@@ -29,10 +29,11 @@ from ..wasm import (
     uleb,
     vector,
 )
+from . import _emit as emit
 from ._additions import FIRST_GLOBAL, HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
 from ._kinds import HELPED
 from ._plans import FunctionPlan, Instrumented
-from ._shared import has_shared_memory, helper_number
+from ._shared import has_shared_memory, helper_number, shared_accesses, size_helper
 
 __all__ = ["CompanionImports", "helper_type"]
 
@@ -105,6 +106,12 @@ class CompanionImports:
         number = helper_number(self.additions, typed, k)
         return None if number is None else self._helpers[number]
 
+    def memory_size(self, memory: int) -> bytes:
+        """Code that pushes the size of a memory in pages."""
+        if not self.additions.module.memories[memory].type.limits.shared:
+            return b"\x3f" + uleb(memory)
+        return emit.call(self._helpers[size_helper(self.additions, memory)])
+
     def global_(self, index: int) -> int:
         """The companion's index of a global of the original."""
         return self._globals[index]
@@ -120,6 +127,8 @@ class CompanionImports:
                 continue
             if shared:
                 number = helper_number(self.additions, typed, k)
+                for memory in shared_accesses(self.additions.module, instruction):
+                    self._helpers[size_helper(self.additions, memory)] = -1
                 if number is not None:
                     self._helpers[number] = -1
                     continue

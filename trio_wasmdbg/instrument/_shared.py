@@ -10,10 +10,11 @@ memory.
 
 from __future__ import annotations
 
-from ..wasm import Flow, FuncType, Imm, Instruction, Module, Operand, TypedBody, ValType
+from ..wasm import Flow, FuncType, Imm, Instruction, Module, Operand, TypedBody, ValType, uleb
 from ._additions import Additions
+from ._watch import accesses
 
-__all__ = ["collect", "has_shared_memory", "helper_number", "top_types"]
+__all__ = ["collect", "has_shared_memory", "helper_number", "shared_accesses", "size_helper", "top_types"]
 
 
 def has_shared_memory(module: Module) -> bool:
@@ -59,10 +60,25 @@ def helper_number(additions: Additions, typed: TypedBody, k: int) -> int | None:
     return additions.executing(code, type)
 
 
+def size_helper(additions: Additions, memory: int) -> int:
+    """Number of the helper function that executes ``memory.size``."""
+    address = additions.module.memories[memory].type.address_type
+    return additions.executing(b"\x3f" + uleb(memory), FuncType((), (address,)))
+
+
+def shared_accesses(module: Module, instruction: Instruction) -> list[int]:
+    """The shared memories that an instruction accesses."""
+    used = (access.memory for access in accesses(instruction))
+    return [memory for memory in used if module.memories[memory].type.limits.shared]
+
+
 def collect(additions: Additions, typed: TypedBody) -> None:
     """Appends the helper functions that the slow twin of this function will need."""
-    for k in range(len(typed.instructions)):
+    for k, instruction in enumerate(typed.instructions):
         helper_number(additions, typed, k)
+        if typed.reachable[k]:
+            for memory in shared_accesses(additions.module, instruction):
+                size_helper(additions, memory)
 
 
 def top_types(stack: Operand | None, count: int) -> tuple[ValType, ...]:

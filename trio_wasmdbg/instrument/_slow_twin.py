@@ -29,6 +29,7 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
+from ._foresee import Foresight
 from ._frames import ENTERED_OFFSET, RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
 from ._jumps import CHUNK, FP, RP, Jumps, Place
@@ -37,7 +38,7 @@ from ._layout import INSTANCE_ID, KIND_THROW
 from ._plans import FunctionPlan
 from ._shared import top_types
 from ._trace import ASKS, NOTES
-from ._watch import Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
+from ._watch import Access, Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
 from ._zeros import PLACE, write_zeros
 
 __all__ = ["SlowTwinBuilder"]
@@ -66,6 +67,7 @@ class SlowTwinBuilder:
         trap: int,
         watch: int,
         outside: int,
+        casts: bool,
         first_chunk: int,
         conditions: Mapping[int, Condition],
         tick: Callable[[], None],
@@ -75,6 +77,7 @@ class SlowTwinBuilder:
         :param stop: index of the function for a stop byte that is set, ``note`` of the one that notes the
             instruction, ``trap`` of the one that asks the host before a trap, ``watch`` of the one before
             an access to memory, ``outside`` of :func:`outside_function`.
+        :param casts: see :class:`~._foresee.Foresight`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
         """
@@ -86,7 +89,8 @@ class SlowTwinBuilder:
         self._note = note
         self._trap = trap
         self._watch = watch
-        self._outside = outside
+        self._outside = emit.call(outside)
+        self._foresight = Foresight(self._module, self._outside, casts)
         self._conditions = conditions
         self._first_chunk = first_chunk
         self._tick = tick
@@ -358,7 +362,8 @@ class SlowTwinBuilder:
             count = len(type.params) + 1
             execute = raw
         loads = self._operands(stack, count)
-        store = self._store_resume_point(k)
+        foreseen = self._foresee(k, instruction, (), loads, top_types(stack, count))
+        store = self._store_resume_point(k) + foreseen
         if instruction.op.flow is Flow.TAIL_CALL:
             pop = self._access.pop(self._frame.size, self._plan.escapable)
             return b"".join([store, *loads, pop, execute])
@@ -370,8 +375,9 @@ class SlowTwinBuilder:
         if instruction.op.pop_count < 0:
             count = len(self._module.tags[instruction.imm].type.type.params)
         loads = self._operands(stack, count)
+        foreseen = self._foresee(k, instruction, (), loads, top_types(stack, count))
         thrown = self._guarded(self._catching(k), raw, loads, (), height - count, returns=False)
-        return self._store_resume_point(k) + thrown
+        return self._store_resume_point(k) + foreseen + thrown
 
     def _branch_on_reference(
         self, k: int, instruction: Instruction, stack: Operand | None, height: int
@@ -525,19 +531,18 @@ class SlowTwinBuilder:
             parts.append(self._store_resume_point(k))
             if (code in DIVISIONS or code in CONVERSIONS) and division_can_trap(self._typed.instructions, k):
                 parts += [foreseen_trap(code, loads), emit.IF_EMPTY, self._trap_hook(k, 1), emit.END]
-            parts += self._watch_checks(k, instruction, loads, stack)
+            types = top_types(stack, len(loads))
+            found = accesses(instruction)
+            parts += self._watch_checks(k, found, loads, types)
+            parts.append(self._foresee(k, instruction, found, loads, types))
         parts.append(self._execute(execute, loads, results, below))
         return b"".join(parts)
 
     def _watch_checks(
-        self, k: int, instruction: Instruction, loads: list[bytes], stack: Operand | None
+        self, k: int, found: tuple[Access, ...], loads: list[bytes], types: tuple[ValType, ...]
     ) -> list[bytes]:
         """Asks the host before an access that touches a watched range."""
         parts: list[bytes] = []
-        found = accesses(instruction)
-        if not found:
-            return parts
-        types = list(top_types(stack, len(loads)))
         for access in found:
             ask = arguments(access, k, loads, types) + emit.call(self._watch)
             parts += [
@@ -547,19 +552,28 @@ class SlowTwinBuilder:
                 emit.local_tee(_RP) + emit.br_if(self._jumps.place.redirect + 1),
                 emit.END,
             ]
-            if self._module.memories[access.memory].type.limits.shared:
-                continue  # its size is not known here
-            parts += [
-                # in precise mode: ask the host before an access that is out of bounds
-                is_precise(self._imports.additions),
-                emit.IF_EMPTY,
-                bounds(self._module, access, loads, types) + emit.call(self._outside),
-                emit.IF_EMPTY,
-                self._trap_hook(k, 2),
-                emit.END,
-                emit.END,
-            ]
         return parts
+
+    def _foresee(
+        self,
+        k: int,
+        instruction: Instruction,
+        found: tuple[Access, ...],
+        loads: list[bytes],
+        types: tuple[ValType, ...],
+    ) -> bytes:
+        """In precise mode: asks the host before an instruction that is going to trap."""
+        tests = [self._foresight.code(instruction, loads, types)]
+        for access in found:
+            size = self._imports.memory_size(access.memory)
+            tests.append(bounds(self._module, access, loads, types, size) + self._outside)
+        asks = [
+            b"".join([test, emit.IF_EMPTY, self._trap_hook(k, 2), emit.END])
+            for test in tests if test
+        ]  # fmt: skip
+        if not asks:
+            return b""
+        return b"".join([is_precise(self._imports.additions), emit.IF_EMPTY, *asks, emit.END])
 
 
 def _first_matches(clauses: list[_Clause]) -> tuple[_Clause, ...]:

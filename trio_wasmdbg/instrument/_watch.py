@@ -15,12 +15,12 @@ While nothing is watched an access costs one byte load and a branch.  Otherwise 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from attrs import frozen
 
-from ..wasm import I32, Instruction, MemArg, Module, ValType, uleb
+from ..wasm import I32, Instruction, MemArg, Module, ValType
 from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET, FrameLayout
@@ -129,7 +129,7 @@ def is_watched(additions: Additions, access: Access) -> bytes:
     return emit.i32_const(0) + additions.memory_access(load, WATCH_BASE + offset)
 
 
-def arguments(access: Access, k: int, loads: list[bytes], types: list[ValType]) -> bytes:
+def arguments(access: Access, k: int, loads: list[bytes], types: Sequence[ValType]) -> bytes:
     """The operands of :func:`watch_function`, but for the frame pointer.
 
     :param loads: code that pushes each operand of the instruction, lowest first; ``types`` of them.
@@ -138,7 +138,7 @@ def arguments(access: Access, k: int, loads: list[bytes], types: list[ValType]) 
     return b"".join([emit.i32_const(k), address, size, emit.i32_const(access.memory << 2 | access.kind)])
 
 
-def _range(access: Access, loads: list[bytes], types: list[ValType]) -> tuple[bytes, bytes]:
+def _range(access: Access, loads: list[bytes], types: Sequence[ValType]) -> tuple[bytes, bytes]:
     """Code that pushes the address of an access, and the bytes it spans, as i64."""
     address = loads[access.address] + _extend(types[access.address])
     if access.offset:
@@ -153,10 +153,15 @@ def is_precise(additions: Additions) -> bytes:
     return emit.i32_const(0) + additions.memory_access(0x2D, WATCH_BASE + PRECISE)
 
 
-def bounds(module: Module, access: Access, loads: list[bytes], types: list[ValType]) -> bytes:
-    """The operands of :func:`outside_function`: address, size, and the memory's size, all i64."""
+def bounds(
+    module: Module, access: Access, loads: list[bytes], types: Sequence[ValType], size: bytes
+) -> bytes:
+    """The operands of :func:`outside_function`: address, size, and the memory's size, all i64.
+
+    :param size: code that pushes the memory's size in pages.
+    """
     limits = module.memories[access.memory].type.limits
-    size = b"\x3f" + uleb(access.memory) + (b"" if limits.is64 else b"\xad")  # memory.size
+    size += b"" if limits.is64 else b"\xad"
     if limits.page_size_log2:
         size += emit.i64_const(limits.page_size_log2) + b"\x86"  # i64.shl
     return b"".join([*_range(access, loads, types), size])

@@ -100,6 +100,7 @@ from ._types import (
     TagType,
     ValType,
     ref_type,
+    storage_size,
 )
 from ._validate import type_body
 
@@ -188,6 +189,7 @@ __all__ = [
     "read_u32",
     "read_u64",
     "ref_type",
+    "storage_size",
     "section",
     "sleb32",
     "sleb33",

@@ -174,6 +174,17 @@ class FieldType:
         return I32 if self.storage.code in (0x77, 0x78) else self.storage
 
 
+_STORAGE_SIZES = {0x78: 1, 0x77: 2, 0x7F: 4, 0x7D: 4, 0x7E: 8, 0x7C: 8, 0x7B: 16}
+
+
+def storage_size(field: FieldType) -> int:
+    """Bytes that a field takes in a data segment.
+
+    :raises KeyError: it holds references, which can't be there.
+    """
+    return _STORAGE_SIZES[field.storage.code]
+
+
 @frozen
 class StructType:
     """A GC struct type."""
