@@ -17,7 +17,7 @@ from attrs import frozen
 from ..addresses import ModuleOffset
 from ..engine import Lifecycle, Signal, State, StepKind, events
 from ..errors import InternalError, UsageError, WrongStateError
-from ._messages import Answer, Completed, Continue, Inject, PausedAt, Query, Response
+from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Query, Response
 from ._stop_controls import StopControls
 from ._util import ConflictDetector, NoPublicConstructor
 from ._view import StoreView
@@ -234,7 +234,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             )
         # Cancelled here: paused; fn has not run and never will.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._core.commands.send_nowait(Query(fn))
+        self._send(Query(fn))
         self._lifecycle.move(Signal.QUERY)
         # Cancelled here: queried; fn will run, and the next call receives and drops its answer.
         response = await self._receive()
@@ -254,7 +254,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         if self._lifecycle.allows(Signal.CONTINUE):
             # Cancelled here: paused; nothing was sent.
             await trio.lowlevel.checkpoint_if_cancelled()
-            self._core.commands.send_nowait(command)
+            self._send(command)
             self._lifecycle.move(Signal.CONTINUE)
         # Else it is running, after a cancelled run(): its event is the one to wait for.
         # Cancelled here: running; the event stays in its channel, for the next call.
@@ -282,6 +282,13 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             # Cancelled here: still queried; the stale answer stays in its channel.
             await self._receive()
             self._lifecycle.move(Signal.ANSWER)
+
+    def _send(self, command: Command) -> None:
+        try:
+            self._core.commands.send_nowait(command)
+        except trio.BrokenResourceError:
+            # It was cancelled while an earlier response was on its way.
+            raise trio.ClosedResourceError("the debuggee was cancelled") from None
 
     async def _receive(self) -> Response:
         try:
