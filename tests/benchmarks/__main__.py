@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 import trio
 
-from tests.benchmarks import after_stop, armed, events, idle, paused, responsive
+from tests.benchmarks import after_stop, armed, events, growth, idle, paused, responsive, start
 from tests.benchmarks._report import Figure, Matrix, Report, about_this_machine
 from tests.benchmarks._settings import Settings, settings
 
@@ -25,9 +25,11 @@ PARTS: Final[dict[str, tuple[str, Part]]] = {
     "idle": ("rows 1, 2", idle.measure),
     "armed": ("rows 3, 7, 8", armed.measure),
     "events": ("rows 4, 5, 6", events.measure),
+    "start": ("rows 2, 9", start.measure),
     "after": ("row 10", after_stop.measure),
     "responsive": ("row 11", responsive.measure),
     "paused": ("row 12", paused.measure),
+    "growth": ("row 13", growth.measure),
 }
 
 

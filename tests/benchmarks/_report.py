@@ -84,20 +84,20 @@ def number(value: float) -> str:
 
 @frozen
 class Matrix:
-    """Ratios of several variants, a line for each program."""
+    """Ratios of several variants, or other cells, a line for each program."""
 
     row: int
     title: str
     columns: tuple[str, ...]
-    lines: dict[str, dict[str, Ratio]] = field(factory=dict)
+    lines: dict[str, dict[str, Ratio | str]] = field(factory=dict)
 
     def cells(self, name: str) -> tuple[str, ...]:
         """Of one line: ratio of the minima, that of the medians behind it."""
-        found = self.lines[name]
-        return tuple(
-            f"{found[column].minima:.2f} ({found[column].medians:.2f})" if column in found else "–"
-            for column in self.columns
-        )
+        cells: list[str] = []
+        for column in self.columns:
+            cell = self.lines[name].get(column, "–")
+            cells.append(cell if isinstance(cell, str) else f"{cell.minima:.2f} ({cell.medians:.2f})")
+        return tuple(cells)
 
 
 _HEADINGS: Final = ("row", "what", "mode", "measured", "against", "spread and remarks", "goal", "met")

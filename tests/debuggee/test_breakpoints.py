@@ -11,6 +11,7 @@ import trio
 
 from tests.debuggee._programs import program
 from trio_wasmdbg import ExpressionError, Frame, UsageError, events
+from trio_wasmdbg.engine import Decider
 
 
 async def stops(it: Any, look: Callable[[Frame], Any] = lambda frame: frame.function_name) -> list[Any]:
@@ -264,3 +265,27 @@ async def test_many_edits_of_conditions_do_not_fill_the_store() -> None:
             assert isinstance(event, events.Breakpoint), n
         # 5 different twins, one for each condition, and the plain one at most
         assert it.debuggee.statistics().slow_twins <= 6
+
+
+async def test_changes_while_it_is_paused_are_armed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand changes at a pause search the table of breakpoints a few times, not a thousand times."""
+    searches = 0
+    search = Decider.points
+
+    def counted(self: Decider, *arguments: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        return search(self, *arguments)
+
+    monkeypatch.setattr(Decider, "points", counted)
+    async with program(("outer", 5)) as it:
+        it.debuggee.add_breakpoint("outer")
+        await it.debuggee.run()
+        before = searches
+        for _ in range(1000):
+            it.debuggee.remove_breakpoint(it.debuggee.add_breakpoint("middle"))
+        kept = it.debuggee.add_breakpoint("inner")
+        assert searches == before
+        event = await it.debuggee.run()
+        assert isinstance(event, events.Breakpoint) and event.breakpoints == (kept,)
+        assert searches - before < 10

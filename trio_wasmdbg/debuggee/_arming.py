@@ -42,6 +42,9 @@ class Arming:
         """Slow twins may have to be made anew, at the next stop."""
         self._armed_for: tuple[bool, StepPlan | None] = (False, None)
         """What :meth:`_wanted_by_plan` was when the sites were armed."""
+        self._guest_runs = False
+        self._behind = False
+        """Breakpoints have changed since sites were armed, while the guest did not run."""
         self._skipped: tuple[GuestInstance, int, int] | None = None
         self._edited: frozenset[tuple[int, int, int]] = frozenset()
         """(instance, fp, function) of fast callers' frames that were changed."""
@@ -62,6 +65,7 @@ class Arming:
         return everything, None if everything else self.decider.plan
 
     def _rearm_locked(self) -> None:
+        self._behind = False
         if self._closed:
             return
         self._armed_for = self._wanted_by_plan()
@@ -113,9 +117,28 @@ class Arming:
         return self.decider.breakpoints.texts_at(instance.module, function, k) if k is not None else ()
 
     def breakpoints_changed(self) -> None:
-        """Breakpoints, or what they depend on, have changed."""
+        """Breakpoints, or what they depend on, have changed.
+
+        While the guest does not run, it is enough to arm once, when it goes on: else a thousand breakpoints
+        would be armed a thousand times.
+        """
         self.conditions_changed = True
-        self.rearm()
+        with self._lock:
+            if self._guest_runs:
+                self._rearm_locked()
+            else:
+                self._behind = True
+
+    def guest_goes_on(self) -> None:
+        """From here on it runs, in this or in another thread, and breakpoints are armed as they change."""
+        with self._lock:
+            self._guest_runs = True
+            if self._behind:
+                self._rearm_locked()
+
+    def guest_stands(self) -> None:
+        """It does not run any more."""
+        self._guest_runs = False
 
     def outdated_twins(self, instance: GuestInstance) -> list[tuple[int, TwinKey]]:
         """Functions whose slow twin does not evaluate what it should, and what that is."""
@@ -159,6 +182,8 @@ class Arming:
         a new one.
         """
         with self._lock:
+            if self._behind:
+                self._rearm_locked()
             self._pass_nothing()
             if instance._armed.wanted_stop_byte(function, resume_point):
                 # A condition of the slow twin's own might not ask, and the pass would be left over.

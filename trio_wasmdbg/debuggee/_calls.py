@@ -228,6 +228,7 @@ class Calls:
         check site; it is raised after the poll, unless the call has completed in it.
         """
         core = self._core
+        core.arming.guest_goes_on()
         self.polling = True
         try:
             if inline:
@@ -238,6 +239,7 @@ class Calls:
                 done = await poll_in_thread(future.poll, core.arming.stop, core.limiter)
         finally:
             self.polling = False
+            core.arming.guest_stands()
         if future.interrupted is not None:
             raise future.interrupted
         if not done and not inline:
