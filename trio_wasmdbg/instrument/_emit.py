@@ -7,6 +7,7 @@ Spec: "Binary Format, Instructions".
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 from ..wasm import ValType, sleb32, sleb64, uleb
 
@@ -61,8 +62,17 @@ I32_SUB = b"\x6b"
 I32_AND = b"\x71"
 
 
+# Those that come again and again: making an instruction costs more than looking it up.
+_CONSTANTS: Final = tuple(b"\x41" + sleb32(n) for n in range(4096))
+_GETS: Final = tuple(b"\x20" + uleb(n) for n in range(512))
+_SETS: Final = tuple(b"\x21" + uleb(n) for n in range(512))
+_TEES: Final = tuple(b"\x22" + uleb(n) for n in range(512))
+
+
 def i32_const(n: int) -> bytes:
     """``i32.const n``, *n* signed or unsigned."""
+    if 0 <= n < 4096:
+        return _CONSTANTS[n]
     return b"\x41" + sleb32(n)
 
 
@@ -73,17 +83,17 @@ def i64_const(n: int) -> bytes:
 
 def local_get(index: int) -> bytes:
     """``local.get``."""
-    return b"\x20" + uleb(index)
+    return _GETS[index] if index < 512 else b"\x20" + uleb(index)
 
 
 def local_set(index: int) -> bytes:
     """``local.set``."""
-    return b"\x21" + uleb(index)
+    return _SETS[index] if index < 512 else b"\x21" + uleb(index)
 
 
 def local_tee(index: int) -> bytes:
     """``local.tee``."""
-    return b"\x22" + uleb(index)
+    return _TEES[index] if index < 512 else b"\x22" + uleb(index)
 
 
 def global_get(index: int) -> bytes:

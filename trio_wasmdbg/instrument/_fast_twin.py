@@ -118,6 +118,8 @@ class FastTwinBuilder:
         self._resume_point = self._writer.temporary(I32, 0)
         self._stores = FrameStores(self._writer, frame, self._access, additions)
         self._sites = array("I")
+        # i32.const 0, i32.load8_u without the offset, which differs
+        self._load_byte = emit.i32_const(0) + additions.memory_access(0x2D, 0)[:-1]
         self._unassigned: dict[int, int] = {}
         count = len(self._type.params)
         parameters = (1 << count) - 1
@@ -344,8 +346,7 @@ class FastTwinBuilder:
         the second if the first dominates it, and a loop could not be interrupted any more."""
         address = SITES_BASE + self._first_site + len(self._sites)
         self._sites.append(resume_point << 2 | kind)
-        load = self._additions.memory_access(0x2D, address)  # i32.load8_u
-        self._writer.out += b"".join([emit.i32_const(0), load, emit.IF_EMPTY, cold, emit.END])
+        self._writer.out += b"".join([self._load_byte, uleb(address), emit.IF_EMPTY, cold, emit.END])
 
     def _check_caught(
         self, resume_point: int, types: tuple[ValType, ...], base: int, needed: int

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
+from operator import attrgetter, itemgetter
+from typing import Final
 
 from ..errors import UnsupportedFeatureError
 from ..wasm import (
@@ -54,7 +56,9 @@ from ._shared import collect, has_shared_memory
 
 __all__ = ["instrument"]
 
-_REF_FUNC = BY_NAME["ref.func"].code
+_OP: Final = itemgetter(2)
+_CODE: Final = attrgetter("code")
+_REF_FUNC: Final = BY_NAME["ref.func"].code
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -206,8 +210,7 @@ class _Rewriter:
         """The types of everything that its frames may have to hold; of numbers not all."""
         module = self._module
         types = {id(type): type for type in typed.locals}
-        codes = {instruction[2].code for instruction in typed.instructions}
-        if self._numeric and codes <= NUMERIC:
+        if self._numeric and NUMERIC.issuperset(map(_CODE, map(_OP, typed.instructions))):
             return types.values()
         for stack in typed.stacks:
             if stack is not None:
