@@ -7,7 +7,7 @@ import time
 import pytest
 import wasmtime
 
-from trio_wasmdbg.instrument import instrument, slow_twin
+from trio_wasmdbg.instrument import FRAME_MODES, FrameMode, instrument, slow_twin
 from trio_wasmdbg.wasm import decode_module
 
 from ._harness import ENGINE, check_same
@@ -33,11 +33,12 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("frames", FRAME_MODES)
 @pytest.mark.parametrize("name", SHAPES)
-def test_extreme_shapes(name: str) -> None:
+def test_extreme_shapes(name: str, frames: FrameMode) -> None:
     wasm = wat(f'(module (func $f) (func (export "run") (param i32) (local i64) {SHAPES[name]}))')
     start = time.process_time()
-    result = instrument(decode_module(wasm))
+    result = instrument(decode_module(wasm), frames=frames)
     companion = slow_twin(result, [1])
     spent = time.process_time() - start
     wasmtime.Module.validate(ENGINE, result.wasm)

@@ -366,7 +366,7 @@ async def load_module(
         capi.validate(engine, data)
         report("validate", size, size)
         with collections_held_back():
-            original = decode_module(data)
+            original = decode_module(data, tick)
             tick()
         instrumented, compiled = _rewrite_and_compile(engine, original, frames, cache, tick, report)
         return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)

@@ -73,6 +73,7 @@ def slow_twin(
     plans = [instrumented.plan(index) for index in dict.fromkeys(indices)]
     imports = CompanionImports(instrumented)
     for plan in plans:
+        plan.typed(tick)
         imports.scan(plan)
         for condition in conditions.get(plan.index, {}).values():
             imports.need_globals(condition.globals)

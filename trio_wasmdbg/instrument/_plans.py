@@ -116,9 +116,12 @@ class FunctionPlan:
         """Whether :meth:`typed` and :attr:`offsets` answer without working."""
         return self.index in self._owner._cache
 
-    def typed(self) -> TypedBody:
-        """The body with its operand types (kept for a while, else worked out again)."""
-        return self._owner._details(self.index).typed
+    def typed(self, tick: Callable[[], None] = no_tick) -> TypedBody:
+        """The body with its operand types (kept for a while, else worked out again).
+
+        :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
+        """
+        return self._owner._details(self.index, tick).typed
 
     def operand_types(self, k: int) -> tuple[ValType, ...]:
         """Types of the operands in the frame at resume point *k*, bottom first.
@@ -278,14 +281,14 @@ class Instrumented:
         """Plans of all defined functions that are not opaque."""
         return (plan for plan in self.plans if plan is not None)
 
-    def _details(self, index: int) -> _Details:
+    def _details(self, index: int, tick: Callable[[], None] = no_tick) -> _Details:
         # Slow twins are made in worker threads while another thread asks for offsets: each step here is
         # atomic, and at worst something is worked out twice.
         details = self._cache.pop(index, None)
         if details is not None:
             self._cache[index] = details
             return details
-        typed = type_body(self.original, self.original.functions[index])
+        typed = type_body(self.original, self.original.functions[index], tick)
         offsets = array("I", [i.offset for i in typed.instructions])
         details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse, self.mode)
         self._cache[index] = details

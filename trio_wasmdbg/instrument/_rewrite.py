@@ -124,7 +124,7 @@ class _Rewriter:
             done += place.end - place.start if place is not None else 0
             first_sites.append(sites)
             try:
-                typed = type_body(module, function)
+                typed = type_body(module, function, self._tick)
                 frame = self._frame(typed)
                 twin = self._fast_twin(typed, frame, sites)
                 if shared:
@@ -152,7 +152,7 @@ class _Rewriter:
             if index >= imported and index not in result.opaque:
                 self._escapable.add(index)
                 at = index - imported
-                typed = type_body(module, module.functions[index])
+                typed = type_body(module, module.functions[index], self._tick)
                 twins[at] = self._fast_twin(typed, frames[at], first_sites[at])
         result.layout = layout = Layout.of(sites, sum(counts))
         stop_base = layout.stops_base

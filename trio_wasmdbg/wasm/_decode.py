@@ -29,6 +29,7 @@ from ._module import (
     TypeEntries,
     TypeInfo,
 )
+from ._pace import Tick, in_pieces, no_tick
 from ._problems import BytesError, UnsupportedBytesError
 from ._read import skip_expression
 from ._read_types import read_ref_type, read_storage_type, read_valtype
@@ -153,6 +154,7 @@ class _Builder:
     """A module under construction."""
 
     data: bytes
+    tick: Tick
     sections: list[Section] = field(factory=list)
     types: list[CompositeType] = field(factory=list)
     type_infos: list[TypeInfo] = field(factory=list)
@@ -181,9 +183,10 @@ class _Builder:
         return found
 
 
-def decode_module(data: bytes | bytearray | memoryview) -> Module:
+def decode_module(data: bytes | bytearray | memoryview, tick: Tick = no_tick) -> Module:
     """Decode a module (not its function bodies' instructions: :func:`read_body` does that).
 
+    :param tick: called now and then.
     :raises MalformedModuleError: *data* is not a core module; says what is wrong and where.
     :raises UnsupportedFeatureError: a component, or a feature that can't be read.
     """
@@ -194,7 +197,7 @@ def decode_module(data: bytes | bytearray | memoryview) -> Module:
         if data[6:8] == b"\1\0":
             raise UnsupportedBytesError("a WebAssembly component, not a core module", 4)
         raise MalformedModuleError("unknown binary version", offset=4)
-    builder = _Builder(data)
+    builder = _Builder(data, tick)
     pos, last = 8, -1
     while pos < len(data):
         header = pos
@@ -230,7 +233,7 @@ def _finish(b: _Builder) -> Module:
             "data count and data section have inconsistent lengths "
             f"({b.data_count} and {len(b.data_segments)})"
         )
-    for type_index, body in zip(b.declared, b.bodies, strict=True):
+    for type_index, body in in_pieces(list(zip(b.declared, b.bodies, strict=True)), b.tick):
         type = b.func_type(type_index, body.start)
         b.functions.append(Function(len(b.functions), type_index, type, None, body))
     spaces = {
@@ -332,7 +335,7 @@ def _tag_type(b: _Builder, c: _Cursor) -> TagType:
 
 
 def _imports(b: _Builder, c: _Cursor) -> None:
-    for _ in range(c.count("imports")):
+    for _ in in_pieces(range(c.count("imports")), b.tick):
         start = c.pos
         module, name = c.name(), c.name()
         kind_at = c.pos
@@ -369,7 +372,7 @@ def _imports(b: _Builder, c: _Cursor) -> None:
 
 
 def _functions(b: _Builder, c: _Cursor) -> None:
-    for _ in range(c.count("functions")):
+    for _ in in_pieces(range(c.count("functions")), b.tick):
         start = c.pos
         index = c.u32()
         b.func_type(index, start)
@@ -401,13 +404,13 @@ def _tags(b: _Builder, c: _Cursor) -> None:
 
 
 def _globals(b: _Builder, c: _Cursor) -> None:
-    for _ in range(c.count("globals")):
+    for _ in in_pieces(range(c.count("globals")), b.tick):
         type = c.global_type()
         b.globals.append(Global(len(b.globals), type, None, c.expression()))
 
 
 def _exports(b: _Builder, c: _Cursor) -> None:
-    for _ in range(c.count("exports")):
+    for _ in in_pieces(range(c.count("exports")), b.tick):
         start = c.pos
         name = c.name()
         kind = c.byte()
@@ -423,7 +426,7 @@ def _start(b: _Builder, c: _Cursor) -> None:
 
 def _elements(b: _Builder, c: _Cursor) -> None:
     """Spec, "Element Section": bit 0 not active, bit 1 explicit index or declared, bit 2 expressions."""
-    for _ in range(c.count("element segments")):
+    for _ in in_pieces(range(c.count("element segments")), b.tick):
         start = c.pos
         flags = c.u32()
         if flags > 7:
@@ -445,9 +448,9 @@ def _elements(b: _Builder, c: _Cursor) -> None:
         functions: tuple[int, ...] | None = None
         expressions: tuple[Range, ...] | None = None
         if flags & 4:
-            expressions = tuple([c.expression() for _ in range(c.count("elements"))])
+            expressions = tuple([c.expression() for _ in in_pieces(range(c.count("elements")), b.tick)])
         else:
-            functions = tuple([c.u32() for _ in range(c.count("elements"))])
+            functions = tuple([c.u32() for _ in in_pieces(range(c.count("elements")), b.tick)])
         index = len(b.elements)
         b.elements.append(
             ElementSegment(index, mode, table, offset, ref, functions, expressions, start, c.pos)
@@ -459,7 +462,7 @@ def _data_count(b: _Builder, c: _Cursor) -> None:
 
 
 def _code(b: _Builder, c: _Cursor) -> None:
-    for _ in range(c.count("function bodies")):
+    for _ in in_pieces(range(c.count("function bodies")), b.tick):
         size = c.u32()
         where = c.skip(size)
         body = _Cursor(c.data, where.start, where.end)
@@ -480,7 +483,7 @@ def _code(b: _Builder, c: _Cursor) -> None:
 
 
 def _data(b: _Builder, c: _Cursor) -> None:
-    for _ in range(c.count("data segments")):
+    for _ in in_pieces(range(c.count("data segments")), b.tick):
         start = c.pos
         flags = c.u32()
         if flags > 2:

@@ -30,6 +30,7 @@ from ._instructions import (
 from ._leb import read_s32, read_s33, read_s64, read_u32, read_u64
 from ._module import Function, Module, Range
 from ._opcodes import OPS, Imm, Op
+from ._pace import Tick, for_ever, no_tick
 from ._problems import BytesError, UnsupportedBytesError
 from ._read_types import SHORT_TYPES, read_heap_type, read_valtype
 from ._types import ValType, ref_type
@@ -87,9 +88,10 @@ def _limits(module: Module, local_count: int) -> list[int]:
     ]
 
 
-def read_body(module: Module, function: Function) -> list[Instruction]:
+def read_body(module: Module, function: Function, tick: Tick = no_tick) -> list[Instruction]:
     """The instructions of a function body, final ``end`` included; every index but labels is in range.
 
+    :param tick: called about every 4,000 instructions.
     :raises MalformedModuleError: the bytes are no instructions.
     :raises UnsupportedInstructionError: an instruction of a proposal that is known by name only.
     """
@@ -98,7 +100,9 @@ def read_body(module: Module, function: Function) -> list[Instruction]:
         raise InternalError(f"function {function.index} is imported: it has no body to read")
     limits = _limits(module, len(function.type.params) + body.local_count)
     try:
-        instructions, _ = _read(module.data, body.code_start, body.end, limits, _block_types(module), True)
+        instructions, _ = _read(
+            module.data, body.code_start, body.end, limits, _block_types(module), True, tick
+        )
     except ModuleError as error:
         raise _in_function(error, module, function) from None
     return instructions
@@ -144,7 +148,13 @@ def _block_types(module: Module) -> BlockTypes:
 
 
 def _read(
-    data: bytes, pos: int, end: int, limits: Sequence[int], block_types: BlockTypes, whole: bool
+    data: bytes,
+    pos: int,
+    end: int,
+    limits: Sequence[int],
+    block_types: BlockTypes,
+    whole: bool,
+    tick: Tick = no_tick,
 ) -> tuple[list[Instruction], int]:
     """Instructions up to the ``end`` that closes what *pos* stands in.
 
@@ -160,7 +170,9 @@ def _read(
     imm: Any
     start = pos
     try:
-        while pos < end:
+        for _ in for_ever(tick):
+            if pos >= end:
+                break
             start = pos
             code = data[pos]
             kind = kinds[code]

@@ -13,6 +13,7 @@ from ..errors import MalformedModuleError, UnsupportedFeatureError, UnsupportedI
 from ._instructions import BlockType, Instruction
 from ._module import Function, Module
 from ._opcodes import Op, Rule
+from ._pace import Tick, in_pieces, no_tick
 from ._read import read_body
 from ._typed import ControlFrame, Operand, TypedBody
 from ._types import (
@@ -56,25 +57,27 @@ Such an instruction takes two bytes and may move 1,000: without a limit a small 
 take minutes and gigabytes.  Repeating the same push on the same stack is free."""
 
 
-def type_body(module: Module, function: Function) -> TypedBody:
+def type_body(module: Module, function: Function, tick: Tick = no_tick) -> TypedBody:
     """Read a function body and find the operand stack before each instruction.
 
     Time and memory are linear in the size of the body.
 
+    :param tick: called about every 4,000 instructions of a large body.
     :raises MalformedModuleError: the body can't be read, or is not valid in a way that matters here.
     :raises UnsupportedInstructionError: an instruction that can't be typed.
     :raises UnsupportedFeatureError: absurdly many operands.
     """
-    return _Typing(module, function).run()
+    return _Typing(module, function, tick).run()
 
 
 class _Typing:
     """One run of the algorithm; rare rules are methods, the frequent ones stand in :meth:`run`."""
 
-    def __init__(self, module: Module, function: Function) -> None:
+    def __init__(self, module: Module, function: Function, tick: Tick) -> None:
         self.module = module
         self.function = function
-        self.instructions = read_body(module, function)
+        self.tick = tick
+        self.instructions = read_body(module, function, tick)
         self.k = 0
         self.work = 0
         # keyed by identity: everything that is a key here is kept alive by the result or the module
@@ -180,7 +183,7 @@ class _Typing:
         dead = False
         k = -1
         try:
-            for instruction in instructions:
+            for instruction in in_pieces(instructions, self.tick):
                 k += 1
                 op = instruction[2]
                 rule = op.rule_number
