@@ -289,3 +289,20 @@ async def test_changes_while_it_is_paused_are_armed_together(monkeypatch: pytest
         event = await it.debuggee.run()
         assert isinstance(event, events.Breakpoint) and event.breakpoints == (kept,)
         assert searches - before < 10
+
+
+async def test_a_breakpoint_in_a_line() -> None:
+    async with program(("sum", 3)) as it:
+        add = it.debuggee.add_breakpoint("add", condition=lambda frame: True, callback=lambda event: None)
+        ends = it.debuggee.add_breakpoint(re.compile("s.m"), at_end=True, enabled=False)
+        throws = it.debuggee.stop_on_exceptions()
+        calls = it.debuggee.add_breakpoint(import_="env.twice")
+        assert repr(add) == "<Breakpoint 1 at add, pending>"
+        event = await it.debuggee.run()
+        assert repr(add) == "<Breakpoint 1 at add, hit 1 time>"
+        assert repr(event).endswith("breakpoints=(<Breakpoint 1 at add, hit 1 time>,))")
+        assert repr(ends) == "<Breakpoint 2 at /s.m/, at its end, disabled>"
+        assert repr(throws) == "<Breakpoint 3 at every throw and throw_ref, pending>"
+        assert repr(calls) == "<Breakpoint 4 at calls of env.twice>"
+        watch = it.debuggee.watch_memory(it.instance, 16, access="change")
+        assert repr(watch) == "<Watchpoint 1: change of 4 bytes at 0x10>"

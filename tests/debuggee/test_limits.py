@@ -88,6 +88,23 @@ async def test_running_out_of_fuel_is_a_trap() -> None:
         assert (await debuggee.finish()).result == 10
 
 
+@pytest.mark.parametrize("fuel", [1, 5, 40, 60, 90])
+async def test_out_of_fuel_has_a_place_also_at_a_functions_entry(fuel: int) -> None:
+    engine = engine_with(consume_fuel=True)
+    store = wasmtime.Store(engine)
+    store.set_fuel(fuel)
+    module = await load_module(engine, GUEST)
+    async with open_debuggee(store, body_of(module, "loop", 1_000_000)) as debuggee:
+        event = await debuggee.run()
+        assert isinstance(event, events.Trap)
+        assert event.code == "OUT_OF_FUEL"
+        assert event.location is not None
+        names = [frame.function_name for frame in await debuggee.with_store(lambda view: list(view.frames()))]
+        assert names in (["loop"], ["leaf", "loop"])
+        assert names[0] == event.location.function_name
+        assert isinstance(await debuggee.run(), events.Finished)
+
+
 async def test_a_stop_needs_no_fuel_but_fuel_can_be_given_at_one() -> None:
     engine = engine_with(consume_fuel=True)
     store = wasmtime.Store(engine)

@@ -111,6 +111,10 @@ def trap_text(message: str) -> str:
     return ": ".join([texts[-1], *texts[:-1]])
 
 
+_COUNTED = ("OUT_OF_FUEL", "INTERRUPT")
+"""Traps that the engine adds at function entries and loop headers, also before inserted code."""
+
+
 def where_trapped(
     state: StoreState, base_sp: int, trace: Sequence[capi.RawFrame], code: str | None
 ) -> tuple[dict[str, Any], bool]:
@@ -135,7 +139,7 @@ def where_trapped(
             break
     else:
         return at_call, False
-    if place.inserted:
+    if place.inserted and code not in _COUNTED:
         # The only inserted store that can be out of bounds is that of a frame which does not fit the
         # shadow stack: a little later the machine's own stack would have been exhausted.
         return at_call, code == "MEMORY_OUT_OF_BOUNDS"

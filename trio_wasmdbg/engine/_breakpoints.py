@@ -60,6 +60,20 @@ class Where:
     at_end: bool = False
     """The function's final ``end``, before it returns, instead of its first instruction."""
 
+    def __str__(self) -> str:
+        places = []
+        if self.function is not None:
+            function = self.function
+            named = function if isinstance(function, str) else f"function {function}"
+            places.append(f"/{function.pattern}/" if isinstance(function, re.Pattern) else named)
+        if self.offset is not None:
+            places.append(f"{self.offset:#x}")
+        if self.import_ is not None:
+            places.append(f"calls of {self.import_}")
+        if self.instructions is not None:
+            places.append(f"every {' and '.join(sorted(self.instructions))}")
+        return ", ".join(places) + (", at its end" if self.at_end else "")
+
     @property
     def needs_search(self) -> bool:
         """Whether binding reads every function of a module."""
@@ -167,6 +181,14 @@ class Breakpoint:
     """Why the condition or message could not be evaluated, the last time that happened."""
     _enabled: bool = True
     _changed: Callable[[], None] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        notes = [
+            "pending" if self.pending else "",
+            "" if self.enabled else "disabled",
+            f"hit {self.hit_count} time{'s' if self.hit_count > 1 else ''}" if self.hit_count else "",
+        ]
+        return f"<Breakpoint {self.id} at {', '.join(filter(None, [str(self.where), *notes]))}>"
 
     @property
     def function(self) -> str | int | re.Pattern[str] | None:

@@ -86,6 +86,12 @@ class Watchpoint:
     _enabled: bool = True
     _changed: Callable[[], None] | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        notes = "" if self.enabled else ", disabled"
+        if self.hit_count:
+            notes += f", hit {self.hit_count} time{'s' if self.hit_count > 1 else ''}"
+        return f"<Watchpoint {self.id}: {self.access} of {self.what}{notes}>"
+
     @property
     def enabled(self) -> bool:
         """A disabled watchpoint costs nothing."""
