@@ -352,7 +352,8 @@ async def test_an_engine_that_lacks_a_switch(switch: str) -> None:
 
 
 async def test_too_many_guests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_capacity, "_room_until", 0)
+    await load(TRAPS)
+    monkeypatch.setattr(_capacity._room, "until", 0)
     monkeypatch.setattr(capi, "max_map_count", lambda: 2_000)
     monkeypatch.setattr(capi, "memory_maps_in_use", lambda: 999)
     with pytest.raises(TooManyGuests, match=r"999 of 2000 memory maps.*vm\.max_map_count"):

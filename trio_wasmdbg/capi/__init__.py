@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from trio_wasmdbg.capi._calls import CallFuture, start_call, start_instantiate
-from trio_wasmdbg.capi._config import has_casts, prepare_config, probe_engine
+from trio_wasmdbg.capi._config import fold_guards, has_casts, prepare_config, probe_engine
 from trio_wasmdbg.capi._exceptions import make_exception, tag_params
 from trio_wasmdbg.capi._globals import I32Global, get_global, new_global, set_global
 from trio_wasmdbg.capi._host_functions import Hook, Pending, define_async, define_hook
@@ -77,6 +77,7 @@ __all__ = [
     "table_size",
     # engines and modules
     "check_library",
+    "fold_guards",
     "compile",
     "has_casts",
     "prepare_config",

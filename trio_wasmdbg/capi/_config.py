@@ -16,7 +16,7 @@ from trio_wasmdbg.capi import _library as lib
 from trio_wasmdbg.capi._modules import compile, validate
 from trio_wasmdbg.errors import EngineConfigError
 
-__all__ = ["HOST_STACK", "MAX_WASM_STACK", "has_casts", "prepare_config", "probe_engine"]
+__all__ = ["HOST_STACK", "MAX_WASM_STACK", "fold_guards", "has_casts", "prepare_config", "probe_engine"]
 
 #: Native stack for guest code, in bytes.  Wasmtime's default is 512 KiB; instrumented code takes up to
 #: six times the stack of plain code, and the guest should reach its old depth of recursion.
@@ -101,6 +101,17 @@ def prepare_config(
     config.wasm_bulk_memory = True
     config.wasm_reference_types = True
     config.wasm_multi_value = True
+
+
+def fold_guards(config: wasmtime.Config) -> None:
+    """Make the guard region behind each memory a part of its reservation, and have none before it.
+
+    Wasmtime's defaults are 4 GiB of reservation with 32 MiB of guard on both sides.  Compiled code leaves
+    out checks of bounds where reservation and guard together reach far enough, whichever of the two it is:
+    the machine code stays the same, and a guest takes 6 memory maps instead of 7.
+    """
+    config.memory_reservation = (4 << 30) + (32 << 20)
+    config.memory_guard_size = 0
 
 
 def probe_engine(engine: wasmtime.Engine) -> None:

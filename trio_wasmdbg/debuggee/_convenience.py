@@ -25,6 +25,7 @@ def make_engine(*, many_guests: bool = False) -> wasmtime.Engine:
     :param many_guests: for thousands of guests in one process; see :func:`prepare_config`.
     """
     config = wasmtime.Config()
+    capi.fold_guards(config)
     capi.prepare_config(config, many_guests=many_guests)
     return wasmtime.Engine(config)
 

@@ -9,6 +9,7 @@ import wasmtime
 
 from .. import capi
 from ..errors import NotFoundError
+from ._capacity import check_room, maps_of_instance
 from ._host import define_host_function
 from ._instances import GuestInstance
 from ._modules import GuestModule
@@ -105,6 +106,7 @@ class Guest(metaclass=NoPublicConstructor):
         :returns: a :class:`GuestInstance`, or for an ordinary module a ``wasmtime.Instance``.
         :raises wasmtime.WasmtimeError, NotFoundError: an import is missing or of the wrong type.
         :raises wasmtime.Trap: a segment does not fit, or the start function trapped.
+        :raises TooManyGuests: no room for its memories, or for one more fiber.
 
         Cancelled: as :meth:`call`; an instance that was made already stays in the store, unused.
         """
@@ -118,6 +120,8 @@ class Guest(metaclass=NoPublicConstructor):
             names = module._instrumented.names
             linker.define(core.store, names.prefix, names.sp, core.state.sp.item)
             linker.define(core.store, names.prefix, names.instance, core.state.current.item)
+        memories = len(module.original.memories) if isinstance(module, GuestModule) else 1
+        check_room(maps_of_instance(memories + 1), lasting=True)
         values = await core.calls.run(
             "instantiation",
             lambda: capi.start_instantiate(core.store, linker, compiled),

@@ -30,6 +30,7 @@ from ..instrument import (
 from ..symbols import function_label
 from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, read_body
 from ._cache import USER_CACHE, ModuleCache
+from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
 from ._progress import Progress, Stage, Teller
 from ._short_runs import Length
@@ -258,6 +259,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         """The compiled companion that holds a function's slow twin.
 
         Made at the first call, off the trio thread, and kept.  Cancelled: nothing is kept.
+        Raises :exc:`TooManyGuests` where the process has no room for compiled code.
         Two tasks that ask at the same time may both make it; either is as good.
         """
         known = self._slow.get((function, conditions))
@@ -276,6 +278,7 @@ class GuestModule(metaclass=NoPublicConstructor):
             compiled = capi.compile(self._engine, companion.wasm)
             return SlowTwin(compiled, companion.entries[function], imports)
 
+        check_room(MODULE, lasting=True)
         made = await compute(work)
         self._slow[function, conditions] = made
         return made
@@ -345,6 +348,7 @@ async def load_module(
     :raises ModuleError: it is valid, but uses something that can't be made debuggable; the
         message has feature, offset and function.
     :raises EngineConfigError: the engine lacks a switch that the rewritten module needs.
+    :raises TooManyGuests: the process has no room for compiled code.
 
     Cancelled: the caller goes on at once; the thread ends soon after (a compilation under way
     runs to its end, its result is dropped).
@@ -352,6 +356,7 @@ async def load_module(
 
     if frames not in FRAME_MODES:
         raise ValueError(f"frames are kept in the ways {', '.join(FRAME_MODES)}, not {frames!r}")
+    check_room(MODULE, lasting=True)
     teller = None if progress is None else Teller(progress, trio.lowlevel.current_trio_token())
     report = _report_nothing if teller is None else teller.report
 
