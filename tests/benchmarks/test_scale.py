@@ -22,4 +22,5 @@ async def test_many_guests_take_three_maps_each_and_little_memory() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="memory maps are counted as Linux shows them")
 async def test_by_default_memories_have_their_guard_regions() -> None:
     found = await scale.measure(20, 60, many_guests=False)
-    assert 4 < found.maps < 8
+    # 10,000 of these fit as well.
+    assert 4 < found.maps < 6.3
