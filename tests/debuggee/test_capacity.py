@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from tests.debuggee._processes import in_a_process
 from trio_wasmdbg import capi
-
-ROOT = Path(__file__).parents[2]
 
 PROGRAM = '''
 import ctypes, mmap, sys
@@ -78,14 +73,7 @@ async def test_at_the_limit(many: bool, least: int) -> None:
     assert limit is not None
     if limit > 1_000_000:
         pytest.skip(f"vm.max_map_count is {limit}: it would take long to get there")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM.format(many=many)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = await in_a_process(PROGRAM.format(many=many))
     assert (done.returncode, done.stderr) == (0, ""), done
     refusal, count, other, alive = done.stdout.splitlines()
     assert f"of {limit} memory maps are in use" in refusal
