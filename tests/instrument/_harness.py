@@ -117,6 +117,8 @@ class Rig(Plain):
         prefix = self.names.prefix
         self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.layout.stack_size))
         self.current = wasmtime.Global(self.store, number, wasmtime.Val.i32(0))
+        wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
+        self.countdown = wasmtime.Global(self.store, wide, wasmtime.Val.i64(0))
         linker.define(self.store, prefix, self.names.sp, self.sp)
         linker.define(self.store, prefix, self.names.instance, self.current)
         module = compiled or wasmtime.Module(engine, self.instrumented.wasm)
@@ -126,6 +128,7 @@ class Rig(Plain):
         self.companions = wasmtime.Linker(engine)
         self.companions.define(self.store, prefix, self.names.sp, self.sp)
         self.companions.define(self.store, prefix, self.names.instance, self.current)
+        self.companions.define(self.store, prefix, self.names.countdown, self.countdown)
         self.companions.define(self.store, prefix, self.names.hook, self.hook)
         for name in self.exports:
             # companions never import a shared memory, and wasmtime-py can't define one

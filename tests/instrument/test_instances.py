@@ -158,6 +158,8 @@ class Pair:
         number = wasmtime.GlobalType(i32, True)
         self.sp = wasmtime.Global(store, number, wasmtime.Val.i32(8 << 20))
         self.current = wasmtime.Global(store, number, wasmtime.Val.i32(0))
+        wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
+        self.countdown = wasmtime.Global(store, wide, wasmtime.Val.i64(0))
         self.parts: list[tuple[Instrumented, memoryview]] = []
         self.walks: list[list[tuple[int, int, tuple[int, ...]]]] = []
         self.slow = slow
@@ -184,6 +186,7 @@ class Pair:
             target.allow_shadowing = True
             target.define(store, names.prefix, names.sp, self.sp)
             target.define(store, names.prefix, names.instance, self.current)
+            target.define(store, names.prefix, names.countdown, self.countdown)
         found = linker.instantiate(store, wasmtime.Module(ENGINE, result.wasm)).exports(store)
         exports = {name: found[name] for name in found}
         debug, slots = exports[names.debug], exports[names.slots]

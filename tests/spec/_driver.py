@@ -193,6 +193,7 @@ class Instance:
         linker = capi.RawLinker.new(engine())
         for name in {item.name or "" for item in module.imports}:
             ours: dict[str, Any] = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
+            ours[names.countdown] = world.countdown
             linker.define(store, names.prefix, name, ours[name] if name in ours else self.get(name))
         made = capi.RawInstance.of(store, linker.linker.instantiate(store, module))
         for index, name in companion.entries.items():
@@ -217,6 +218,8 @@ class World:
         self.stack_size = 8 << 20
         self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.stack_size))
         self.current = wasmtime.Global(self.store, number, wasmtime.Val.i32(0))
+        wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
+        self.countdown = wasmtime.Global(self.store, wide, wasmtime.Val.i64(0))
         self._number = next(_numbers)
         _worlds[self._number] = self
         raw = c.wasmtime_func_t()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from attrs import Factory, frozen
 
 from .. import capi
-from ..instrument import ASKS, NOTES, FunctionPlan, Layout
+from ..instrument import ASKS, COUNTS, NOTES, FunctionPlan, Layout
 
 __all__ = ["ALWAYS", "CONDITIONALLY", "ArmedBytes", "Wanted"]
 
@@ -31,6 +31,13 @@ class Wanted:
     """(function, resume point or None for all of them) to the value of its stop byte."""
     noting: bool = False
     """Slow twins note every instruction that they execute."""
+    counting: bool = False
+    """Slow twins count every instruction that they execute."""
+
+    @property
+    def always(self) -> int:
+        """The bits of every stop byte."""
+        return (NOTES if self.noting else 0) | (COUNTS if self.counting else 0)
 
 
 class ArmedBytes:
@@ -68,7 +75,7 @@ class ArmedBytes:
         now = self._now
         if now.everything:
             self._fill_stops(function, ALWAYS)
-        elif now.noting:
+        elif now.always:
             self._fill_stops(function, now.stops.get((function, None), 0))
             for f, k in now.stops:
                 if f == function and k is not None:
@@ -79,8 +86,13 @@ class ArmedBytes:
         return self._memory.u8(self._plan_of(function).stop_base + k) & ASKS
 
     def set_stop_byte(self, function: int, k: int, value: int) -> None:
-        """Overrule a stop byte until the next :meth:`set` that changes it."""
-        self._memory.set_u8(self._plan_of(function).stop_base + k, value | self._notes(function))
+        """Overrule the bits of a stop byte that ask, until the next :meth:`set` that changes it."""
+        self._memory.set_u8(self._plan_of(function).stop_base + k, value | self._always(function))
+
+    def ask_uncounted(self, function: int, k: int) -> None:
+        """Let instruction *k* ask the host and not be counted, likewise."""
+        value = ALWAYS | (self._always(function) & ~COUNTS)
+        self._memory.set_u8(self._plan_of(function).stop_base + k, value)
 
     def wanted_stop_byte(self, function: int, k: int) -> int:
         """What the stop byte should be."""
@@ -108,12 +120,12 @@ class ArmedBytes:
 
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
         if wanted.everything:
-            if not now.everything or now.noting != wanted.noting:
+            if not now.everything or now.always != wanted.always:
                 for function in list(self._slow):
                     self._fill_stops(function, ALWAYS)
             return
         before = now.stops
-        if now.everything or now.noting != wanted.noting:
+        if now.everything or now.always != wanted.always:
             for function in list(self._slow):
                 self._fill_stops(function, 0)
             before = {}
@@ -130,11 +142,11 @@ class ArmedBytes:
                 value = wanted.stops.get((function, k)) or wanted.stops.get((function, None), 0)
                 self.set_stop_byte(function, k, value)
 
-    def _notes(self, function: int) -> int:
-        return NOTES if self._now.noting and function in self._slow else 0
+    def _always(self, function: int) -> int:
+        return self._now.always if function in self._slow else 0
 
     def _fill_stops(self, function: int, value: int) -> None:
-        self._fill(self._plan_of(function).stop_addresses, value | self._notes(function))
+        self._fill(self._plan_of(function).stop_addresses, value | self._always(function))
 
     def _fill(self, addresses: range, value: int) -> None:
         self._memory.fill(addresses.start, len(addresses), value)

@@ -40,12 +40,12 @@ class Arming:
         """Slow twins note every instruction; all functions run in them."""
         self.conditions_changed = False
         """Slow twins may have to be made anew, at the next stop."""
-        self._armed_for: tuple[bool, StepPlan | None] = (False, None)
+        self._armed_for: tuple[bool, bool, StepPlan | None] = (False, False, None)
         """What :meth:`_wanted_by_plan` was when the sites were armed."""
         self._guest_runs = False
         self._behind = False
         """Breakpoints have changed since sites were armed, while the guest did not run."""
-        self._skipped: tuple[GuestInstance, int, int] | None = None
+        self._skipped: tuple[GuestInstance, int, int, bool] | None = None
         self._edited: frozenset[tuple[int, int, int]] = frozenset()
         """(instance, fp, function) of fast callers' frames that were changed."""
 
@@ -59,48 +59,60 @@ class Arming:
         if self._wanted_by_plan() != self._armed_for:
             self.rearm()
 
-    def _wanted_by_plan(self) -> tuple[bool, StepPlan | None]:
+    def _wanted_by_plan(self) -> tuple[bool, bool, StepPlan | None]:
         everything = self.stopping or self.decider.everything
         # While everything is armed, it does not matter for which step.
-        return everything, None if everything else self.decider.plan
+        return everything, self.decider.counting, None if everything else self.decider.plan
 
     def _rearm_locked(self) -> None:
         self._behind = False
         if self._closed:
             return
         self._armed_for = self._wanted_by_plan()
-        everything, _ = self._armed_for
+        everything, counting, _ = self._armed_for
         watched = self._watched_ranges()
-        slow = self.decider.watching_memory or self.recording
+        slow = counting or self.decider.watching_memory or self.recording
         slow = slow or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
             instance._watch(watched.get(instance.id, ()))
             instance._foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
-                instance._armed.set(Wanted(everything=True, noting=self.recording))
+                instance._armed.set(Wanted(everything=True, noting=self.recording, counting=counting))
                 continue
             stops: dict[tuple[int, int | None], int] = {}
             for (function, k), guarded in self.decider.points(instance.module, instance.id).items():
                 here = guarded and instance._evaluates(function, k or 0, self._texts(instance, function, k))
-                stops[function, k] = CONDITIONALLY if here else ALWAYS
+                # Where the condition is false, the slow twin does not count.
+                stops[function, k] = CONDITIONALLY if here and not counting else ALWAYS
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
-            instance._armed.set(Wanted(False, slow, functions, stops, self.recording))
+            instance._armed.set(Wanted(False, slow, functions, stops, self.recording, counting))
         if self._skipped is None:
             return
-        instance, function, k = self._skipped
-        if self.decider.skip is None or not instance._armed.wanted_stop_byte(function, k):
+        if self.decider.skip is None or not self._is_passed(*self._skipped):
             self._pass_nothing()
         else:
-            instance._armed.set_stop_byte(function, k, ALWAYS)
+            self._ask(*self._skipped)
 
     def _pass_nothing(self) -> None:
         self.decider.skip = None
         if self._skipped is not None:
-            instance, function, k = self._skipped
+            instance, function, k, _ = self._skipped
             instance._armed.set_stop_byte(function, k, instance._armed.wanted_stop_byte(function, k))
             self._skipped = None
+
+    def _is_passed(self, instance: GuestInstance, function: int, k: int, counted: bool) -> bool:
+        """Whether the host would be asked there, or an instruction be counted that is not to be."""
+        asks = bool(instance._armed.wanted_stop_byte(function, k))
+        return asks or (self.decider.counting and not counted)
+
+    def _ask(self, instance: GuestInstance, function: int, k: int, counted: bool) -> None:
+        # A condition of the slow twin's own might not ask, and the pass would be left over.
+        if counted:
+            instance._armed.set_stop_byte(function, k, ALWAYS)
+        else:
+            instance._armed.ask_uncounted(function, k)
 
     @property
     def skipping(self) -> bool:
@@ -175,20 +187,25 @@ class Arming:
             found[instance.id] = merge_ranges(ranges, WATCH_CAPACITY)
         return found
 
-    def skip(self, instance: GuestInstance, function: int, fp: int, resume_point: int) -> None:
+    def skip(
+        self, instance: GuestInstance, function: int, fp: int, resume_point: int, *, counted: bool = False
+    ) -> None:
         """The next check will be one that is dealt with already, if it is armed: it is to be passed.
 
         If it is not armed (any more), there is nothing to pass, and a later check at the same place is
         a new one.
+
+        :param counted: a step of several instructions is under way, and this check is one of them; else it
+            is where the guest stood when the step began.
         """
         with self._lock:
             if self._behind:
                 self._rearm_locked()
             self._pass_nothing()
-            if instance._armed.wanted_stop_byte(function, resume_point):
-                # A condition of the slow twin's own might not ask, and the pass would be left over.
-                instance._armed.set_stop_byte(function, resume_point, ALWAYS)
-                self._skipped = (instance, function, resume_point)
+            check = (instance, function, resume_point, counted)
+            if self._is_passed(*check):
+                self._ask(*check)
+                self._skipped = check
                 self.decider.skip = (instance.id, fp, resume_point)
 
     def interrupt(self) -> None:

@@ -116,7 +116,7 @@ class Calls:
         if goes_on and (kind != Kind.SITE or instance._has_slow_twin(function)):
             if kind == Kind.SITE and answer == 0:
                 # The slow twin begins with the check that has just been decided.
-                core.arming.skip(instance, function, fp, resume_point)
+                core.arming.skip(instance, function, fp, resume_point, counted=True)
             return answer
         self._request = HookStop(instance_id, kind, fp, head, function, resume_point, verdict, answer)
         return None
@@ -294,7 +294,8 @@ class Calls:
             core.arming.skip(instance, stop.function, stop.fp, stop.answer - 1)
         elif stop.kind == Kind.SITE:
             # It begins with the check at which we are.
-            core.arming.skip(instance, stop.function, stop.fp, stop.resume_point)
+            counted = stop.verdict is None
+            core.arming.skip(instance, stop.function, stop.fp, stop.resume_point, counted=counted)
         instance._resume(stop.answer)
         return redirect is None and self._is_short(call, stop, instance)
 

@@ -19,6 +19,7 @@ import outcome
 import trio
 import wasmtime
 
+from .. import capi
 from ..engine import RawFrame, StepKind, events, make_plan
 from ..errors import InternalError
 from ._arming import Arming
@@ -42,6 +43,9 @@ __all__ = ["Core"]
 
 logger = logging.getLogger("trio_wasmdbg.debuggee")
 
+_MOST = (1 << 63) - 1
+"""Instructions that can be counted in one step."""
+
 MAX_CATCHERS = 1_000
 """Frames that a step looks at for handlers of an exception that it may run into."""
 
@@ -62,6 +66,7 @@ class Core:
         self.calls = Calls(self)
         self.edits = Edits()
         self.arming.decider.breakpoints.changed = self.arming.breakpoints_changed
+        self.arming.decider.countdown = lambda: capi.get_global(store, state.countdown)
         self.evaluation = self.arming.decider.evaluator = Evaluation(self)
         self.watching = Watching(self)
         self.stop_on_host_calls: re.Pattern[str] | None = None
@@ -293,6 +298,8 @@ class Core:
                 outer=[each._place() for each in self._catchers()],
             )
         self.arming.decider.plan = plan
+        if plan is not None and plan.counted:
+            capi.set_global(self.store, self.state.countdown, "i64", min(plan.remaining, _MOST))
         self.edits.retry = command.retry
         self.expire()
         self.arming.plan_changed()

@@ -140,6 +140,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             own: dict[str, capi.Extern] = {
                 self._names.sp: self._state.sp.item,
                 self._names.instance: self._state.current.item,
+                self._names.countdown: self._state.countdown,
                 self._names.hook: self._hook.func,
             }
             for name, item in own.items():

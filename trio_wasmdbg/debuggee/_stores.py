@@ -35,6 +35,8 @@ class StoreState:
         # No reference to the store itself: it owns this object.
         self.sp = capi.I32Global(store, capi.new_global(store, "i32", True, STACK_SIZE))
         self.current = capi.I32Global(store, capi.new_global(store, "i32", True, 0))
+        self.countdown = capi.new_global(store, "i64", True, 0)
+        """Instructions that slow twins still have to count, in a step of several."""
         self.instances: list[GuestInstance] = []
         self.host_functions: dict[int, HostFunction] = {}
         """Kept here and not in the C library's closures, which nothing collects."""

@@ -85,6 +85,8 @@ class Decider:
     """``finish()`` is under way: nothing pauses."""
     unwinding: bool = False
     """Frames are being left one after the other, up to the one that returns early."""
+    countdown: Callable[[], int] = lambda: 0
+    """Instructions that the guest has still to count."""
     skip: tuple[int, int, int] | None = None
     """(instance, fp, resume point) whose next check is the one at which we have just paused."""
 
@@ -95,7 +97,8 @@ class Decider:
             return True
         if self.ignoring:
             return False
-        return self.interrupt or self.single_step or (self.plan is not None and self.plan.places.everything)
+        step = self.plan is not None and self.plan.places.everything and not self.plan.counted
+        return self.interrupt or self.single_step or step
 
     def decide(
         self,
@@ -115,7 +118,7 @@ class Decider:
             # Whatever stops first, the place to be skipped has been passed.
             skip, self.skip = self.skip, None
             if skip == (instance, fp, k):
-                return None
+                return self._counted_out()
         if self.ignoring:
             return None
         if kind == Kind.TRAP:
@@ -137,7 +140,12 @@ class Decider:
         if watched:
             self.plan = None
             return Verdict(Reason.WATCH, watch=watched)
-        if self.plan is not None and self.plan.ends_at(instance, fp, function, k):
+        if self.counting:
+            # A site is counted by the check that the slow twin begins with.
+            ended = self._counted_out() if kind == Kind.STOP else None
+            if ended is not None:
+                return ended
+        elif self.plan is not None and self.plan.ends_at(instance, fp, function, k):
             kind_of_step = self.plan.kind
             self.plan = None
             return _STEP if kind_of_step is StepKind.INSTRUCTION else Verdict(Reason.STEP, step=kind_of_step)
@@ -147,6 +155,17 @@ class Decider:
             self.interrupt = False
             self.plan = None
             return _INTERRUPT
+        return None
+
+    @property
+    def counting(self) -> bool:
+        """Whether the guest counts its instructions for the step that is under way."""
+        return self.plan is not None and self.plan.counted and not self.unwinding and not self.ignoring
+
+    def _counted_out(self) -> Verdict | None:
+        if self.counting and self.countdown() <= 0:
+            self.plan = None
+            return _STEP
         return None
 
     def _touch(

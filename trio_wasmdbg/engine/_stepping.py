@@ -66,6 +66,9 @@ class Places:
         )
 
 
+COUNTED_FROM: Final = 16
+"""Instructions of a step from which on the guest counts them; a few are quicker asked for one by one."""
+
 _EVERYWHERE: Final = Places(everything=True)
 
 
@@ -79,6 +82,8 @@ class StepPlan:
     places: Places
     remaining: int = 1
     """Stops still to come; the last one ends the step."""
+    counted: bool = False
+    """The slow twins count them, and ask when it is over."""
 
     def ends_at(self, instance: int, fp: int, function: int, resume_point: int) -> bool:
         """Whether a stop here ends the step; counts it.
@@ -169,7 +174,7 @@ def make_plan(
     :param outer: the frames beyond the caller, as far as they may catch an exception.
     """
     if kind is StepKind.INSTRUCTION:
-        return StepPlan(kind, 0, _EVERYWHERE, count)
+        return StepPlan(kind, 0, _EVERYWHERE, count, count >= COUNTED_FROM)
     if frame is None:
         if kind is StepKind.OVER:
             return StepPlan(StepKind.INSTRUCTION, 0, _EVERYWHERE, count)

@@ -66,11 +66,12 @@ from ._modes import FRAME_MODES, FrameMode
 from ._plans import FunctionPlan, Instrumented, Site
 from ._rewrite import instrument
 from ._saved import DamagedError, restored, saved
-from ._trace import ASKS, NOTES
+from ._trace import ASKS, COUNTS, NOTES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
     "ASKS",
+    "COUNTS",
     "ENTERED_OFFSET",
     "FRAME_MODES",
     "NOTES",

@@ -83,7 +83,7 @@ def slow_twin(
     stop = imports.function_count
     note, trap, watch, outside, first = range(stop + 1, stop + 6)
     added = [
-        (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note)),
+        (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note, imports.countdown)),
         (FuncType((I32, I32, I32), ()), note_function(additions, instrumented.layout)),
         (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
         (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, 0)),

@@ -13,6 +13,7 @@ from attrs import define, field
 from ..wasm import (
     FUNCREF,
     I32,
+    I64,
     ExternKind,
     FuncType,
     GlobalType,
@@ -112,6 +113,11 @@ class CompanionImports:
             return b"\x3f" + uleb(memory)
         return emit.call(self._helpers[size_helper(self.additions, memory)])
 
+    @property
+    def countdown(self) -> int:
+        """Index of the global that counts instructions down: the last one, so known after the others."""
+        return FIRST_GLOBAL + len(self._globals)
+
     def global_(self, index: int) -> int:
         """The companion's index of a global of the original."""
         return self._globals[index]
@@ -197,4 +203,5 @@ class CompanionImports:
                 add(names.tag(tag.index), ExternKind.TAG, b"\x00" + uleb(tag.type.type_index))
         for index in self._globals:
             add(names.global_(index), ExternKind.GLOBAL, global_type(module.globals[index].type))
+        add(names.countdown, ExternKind.GLOBAL, global_type(GlobalType(I64, True)))
         return vector(entries)

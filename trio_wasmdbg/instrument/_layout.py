@@ -146,6 +146,11 @@ class Reserved:
         return "instance"
 
     @property
+    def countdown(self) -> str:
+        """Import of companions (of module ``prefix``): instructions left to count, a mutable ``i64``."""
+        return "countdown"
+
+    @property
     def hook(self) -> str:
         """Import of companions (of module ``prefix``): the host's hook function."""
         return "hook"

@@ -1,7 +1,10 @@
-"""What a slow twin does at a set stop byte: note the instruction, ask the host, or both.
+"""What a slow twin does at a set stop byte: count or note the instruction, ask the host, or all of it.
 
 Bits of a stop byte: 1 asks the host; 2 asks it where the twin's condition holds; 4 notes the
-instruction, which costs the host nothing.  Noted are, in the debug memory:
+instruction, which costs the host nothing; 8 counts it: a global of the store, which all companions
+import, is decremented, and when it is not positive any more, the host is asked.
+
+Noted are, in the debug memory:
 
 * at ``TRACE_BASE``: u32 head, a count of entries ever written; at +8 the u64 number of instructions;
   from +16 a ring of entries: u32 function index, u32 resume point;
@@ -16,13 +19,16 @@ from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET
 from ._layout import KIND_STOP, TRACE_BASE, TRACE_ENTRIES, TRACE_LENGTH, Layout
 
-__all__ = ["ASKS", "NOTES", "note_function", "stop_function"]
+__all__ = ["ASKS", "COUNTS", "NOTES", "note_function", "stop_function"]
 
 ASKS = 3
 """The bits of a stop byte that ask the host."""
 
 NOTES = 4
 """The bit of a stop byte that notes the instruction."""
+
+COUNTS = 8
+"""The bit of a stop byte that counts the instruction down."""
 
 
 def note_function(additions: Additions, layout: Layout) -> bytes:
@@ -51,10 +57,11 @@ def note_function(additions: Additions, layout: Layout) -> bytes:
     )
 
 
-def stop_function(additions: Additions, hook: int, note: int) -> bytes:
+def stop_function(additions: Additions, hook: int, note: int, countdown: int) -> bytes:
     """The body of (frame pointer, resume point, address of the stop byte) -> i32.
 
-    Notes the instruction and asks the host, as the byte says, and returns the host's answer, or 0.
+    Counts and notes the instruction and asks the host, as the byte says, and returns the host's answer,
+    or 0.
     """
     fp, rp, at, byte = range(4)
     get = emit.local_get
@@ -62,7 +69,21 @@ def stop_function(additions: Additions, hook: int, note: int) -> bytes:
         [
             emit.local_groups([(1, I32)]),
             get(at) + additions.memory_access(0x2D, 0) + emit.local_tee(byte),
-            emit.i32_const(NOTES) + emit.I32_AND,
+            emit.i32_const(COUNTS) + emit.I32_AND,
+            emit.IF_EMPTY,
+            emit.global_get(countdown) + emit.i64_const(1) + b"\x7d" + emit.global_set(countdown),
+            # Mostly that is all, and the quicker the better.
+            emit.global_get(countdown) + emit.i64_const(0) + b"\x55",  # i64.gt_s
+            emit.IF_EMPTY,
+            get(byte) + emit.i32_const(COUNTS) + b"\x46",
+            emit.IF_EMPTY,
+            emit.i32_const(0) + emit.RETURN,
+            emit.END,
+            emit.ELSE,
+            get(byte) + emit.i32_const(1) + b"\x72" + emit.local_set(byte),
+            emit.END,
+            emit.END,
+            get(byte) + emit.i32_const(NOTES) + emit.I32_AND,
             emit.IF_EMPTY,
             get(fp) + get(rp) + get(at) + emit.call(note),
             emit.END,
