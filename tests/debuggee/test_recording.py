@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.debuggee._programs import program
-from trio_wasmdbg import events
+from trio_wasmdbg import UsageError, events
 
 
 async def begin(it: Any) -> Any:
@@ -107,3 +107,117 @@ async def test_recording_goes_with_everything_armed(how: str) -> None:
             assert isinstance(await it.debuggee.run(), events.Interrupted)
         assert isinstance(await it.debuggee.run(), events.Finished)
     assert it.results == [6]
+
+
+def places(branches: Any) -> list[tuple[str, str, str]]:
+    """Each branch's instruction, and from which function into which."""
+    return [
+        (each.source.text.split()[0], each.source.function_name, each.target.function_name)
+        for each in branches
+    ]
+
+
+@pytest.mark.parametrize("what", [True, "branches"])
+async def test_the_last_branches(what: bool | str) -> None:
+    async with program(("sum", 3), ("crash", 70_000)) as it:
+        instance = await begin(it)
+        it.debuggee.recording = what
+        assert it.debuggee.recording == what
+        event = await it.debuggee.run()
+        assert isinstance(event, events.Trap)
+        rounds = [("call", "sum", "add"), ("end", "add", "sum"), ("br_if", "sum", "sum")]
+        expected = [
+            *rounds,
+            *rounds,
+            *rounds[:2],
+            ("end", "sum", "crash"),  # through the host
+            ("call", "crash", "add"),
+            ("end", "add", "crash"),
+        ]
+        assert places(instance.last_branches(100)) == expected
+        assert places(instance.last_branches(2)) == expected[-2:]
+        calls = {each.function_name: each.calls for each in instance.coverage()}
+        assert calls == {"add": 4, "sum": 1, "crash": 1}
+
+
+async def test_branches_reach_farther_back_than_instructions() -> None:
+    async with program(("sum", 6_000)) as it:
+        instance = await begin(it)
+        it.debuggee.recording = "branches"
+        assert isinstance(await it.debuggee.run(), events.Finished)
+        assert instance.executed_instructions < 30_000
+        assert len(instance.last_branches(100_000)) == 3 * 6_000 - 1
+
+
+async def test_branches_of_recursion_exceptions_and_tables() -> None:
+    text = """
+    (module (tag $t)
+      (func $down (export "down") (param $n i32) (result i32)
+        (block $zero (block $one (block $more
+          (br_table $zero $one $more (local.get $n)))
+          (return (call $down (i32.sub (local.get $n) (i32.const 1)))))
+          (return (call $guard)))
+        (i32.const 100))
+      (func $guard (result i32)
+        (block $h (try_table (catch $t $h) (throw $t)) (return (i32.const 0)))
+        (if (result i32) (i32.const 0) (then (i32.const 1)) (else (i32.const 2)))))"""
+    async with program(("down", 2), text=text, imports={}) as it:
+        instance = await begin(it)
+        it.debuggee.recording = "branches"
+        assert isinstance(await it.debuggee.run(), events.Finished)
+    assert it.results == [2]
+    assert places(instance.last_branches()) == [
+        ("br_table", "down", "down"),
+        ("call", "down", "down"),
+        ("br_table", "down", "down"),
+        ("call", "down", "guard"),
+        ("throw", "guard", "guard"),
+        ("if", "guard", "guard"),
+        ("end", "guard", "down"),
+        ("return", "down", "down"),
+        ("end", "down", "down"),
+        ("return", "down", "down"),
+    ]
+
+
+async def test_branches_while_it_is_stepped_and_stopped() -> None:
+    seen = []
+    for step in (False, True):
+        async with program(("sum", 4)) as it:
+            instance = await begin(it)
+            it.debuggee.recording = "branches"
+            add = it.debuggee.add_breakpoint("add", condition="b == 2")
+            event = await it.debuggee.run()
+            assert isinstance(event, events.Breakpoint)
+            while not isinstance(event, events.Finished):
+                event = await (it.debuggee.step() if step else it.debuggee.run())
+            assert add.hit_count == 1
+            seen.append(instance.last_branches(100))
+            assert len(seen[-1]) == 4 * 3 - 1
+    assert seen[0] == seen[1]
+
+
+async def test_branches_are_switched_off_and_forgotten() -> None:
+    async with program(("sum", 4), ("sum", 4)) as it:
+        instance = await begin(it)
+        it.debuggee.recording = "branches"
+        it.debuggee.add_breakpoint("sum", at_end=True)
+        await it.debuggee.run()
+        assert instance.last_branches()
+        instance.clear_recording()
+        it.debuggee.recording = False
+        await it.debuggee.run()
+        assert instance.last_branches() == ()
+        with pytest.raises(UsageError, match="'branches'"):
+            it.debuggee.recording = "blocks"
+
+
+async def test_what_can_not_be_debugged_has_no_coverage() -> None:
+    text = f"""
+    (module
+      (func $large (param i32) (local {"i32 " * 49_999}) (local.set 40000 (local.get 0)))
+      (func $main (export "main") (call $large (i32.const 1))))"""
+    async with program(("main",), text=text, imports={}) as it:
+        instance = await begin(it)
+        assert isinstance(await it.debuggee.run(), events.Finished)
+        assert [each.function_name for each in instance.coverage()] == ["main"]

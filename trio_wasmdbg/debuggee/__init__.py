@@ -17,7 +17,7 @@ from ._instances import GuestInstance
 from ._modules import GuestModule, Source, load_module
 from ._open import Body, open_debuggee, run_debuggee
 from ._progress import Progress
-from ._recording import Coverage, Executed
+from ._recording import Branch, Coverage, Executed
 from ._stack import Activation
 from ._tracing import Called, CallTrace, Returned
 from ._traps import GuestTrap
@@ -29,6 +29,7 @@ __all__ = [
     "USER_CACHE",
     "Activation",
     "Body",
+    "Branch",
     "CallTrace",
     "Called",
     "Coverage",

@@ -33,6 +33,8 @@ class Wanted:
     """Slow twins note every instruction that they execute."""
     counting: bool = False
     """Slow twins count every instruction that they execute."""
+    blocks: bool = False
+    """They note the first one of each basic block only."""
 
     @property
     def always(self) -> int:
@@ -63,6 +65,7 @@ class ArmedBytes:
         self._plan_of = plan_of
         self._slow = slow
         self._now = Wanted()
+        self._leaders: dict[int, frozenset[int]] = {}
 
     def set(self, wanted: Wanted) -> None:
         """Arm just what is wanted."""
@@ -87,11 +90,11 @@ class ArmedBytes:
 
     def set_stop_byte(self, function: int, k: int, value: int) -> None:
         """Overrule the bits of a stop byte that ask, until the next :meth:`set` that changes it."""
-        self._memory.set_u8(self._plan_of(function).stop_base + k, value | self._always(function))
+        self._memory.set_u8(self._plan_of(function).stop_base + k, value | self._always(function, k))
 
     def ask_uncounted(self, function: int, k: int) -> None:
         """Let instruction *k* ask the host and not be counted, likewise."""
-        value = ALWAYS | (self._always(function) & ~COUNTS)
+        value = ALWAYS | (self._always(function, k) & ~COUNTS)
         self._memory.set_u8(self._plan_of(function).stop_base + k, value)
 
     def wanted_stop_byte(self, function: int, k: int) -> int:
@@ -120,12 +123,12 @@ class ArmedBytes:
 
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
         if wanted.everything:
-            if not now.everything or now.always != wanted.always:
+            if not now.everything or not _note_alike(now, wanted):
                 for function in list(self._slow):
                     self._fill_stops(function, ALWAYS)
             return
         before = now.stops
-        if now.everything or now.always != wanted.always:
+        if now.everything or not _note_alike(now, wanted):
             for function in list(self._slow):
                 self._fill_stops(function, 0)
             before = {}
@@ -142,11 +145,31 @@ class ArmedBytes:
                 value = wanted.stops.get((function, k)) or wanted.stops.get((function, None), 0)
                 self.set_stop_byte(function, k, value)
 
-    def _always(self, function: int) -> int:
-        return self._now.always if function in self._slow else 0
+    def _always(self, function: int, k: int) -> int:
+        """The bits that instruction *k* has, whatever else is wanted of it."""
+        bits = self._now.always if function in self._slow else 0
+        if bits & NOTES and self._now.blocks and k not in self._blocks_of(function):
+            bits &= ~NOTES
+        return bits
+
+    def _blocks_of(self, function: int) -> frozenset[int]:
+        leaders = self._leaders.get(function)
+        if leaders is None:
+            leaders = self._leaders[function] = self._plan_of(function).leaders()
+        return leaders
 
     def _fill_stops(self, function: int, value: int) -> None:
-        self._fill(self._plan_of(function).stop_addresses, value | self._always(function))
+        plan = self._plan_of(function)
+        bits = self._now.always if function in self._slow else 0
+        in_blocks = bits & NOTES and self._now.blocks
+        self._fill(plan.stop_addresses, value | (bits & ~NOTES if in_blocks else bits))
+        if in_blocks:
+            for k in self._blocks_of(function):
+                self._memory.set_u8(plan.stop_base + k, value | bits)
 
     def _fill(self, addresses: range, value: int) -> None:
         self._memory.fill(addresses.start, len(addresses), value)
+
+
+def _note_alike(one: Wanted, other: Wanted) -> bool:
+    return (one.always, one.blocks) == (other.always, other.blocks)

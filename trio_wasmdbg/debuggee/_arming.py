@@ -38,6 +38,8 @@ class Arming:
         """Accesses that are out of bounds pause before they trap."""
         self.recording = False
         """Slow twins note every instruction; all functions run in them."""
+        self.blocks = False
+        """They note the first instruction of each basic block only."""
         self.conditions_changed = False
         """Slow twins may have to be made anew, at the next stop."""
         self._armed_for: tuple[bool, bool, StepPlan | None] = (False, False, None)
@@ -77,7 +79,9 @@ class Arming:
             instance._watch(watched.get(instance.id, ()))
             instance._foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
-                instance._armed.set(Wanted(everything=True, noting=self.recording, counting=counting))
+                instance._armed.set(
+                    Wanted(everything=True, noting=self.recording, counting=counting, blocks=self.blocks)
+                )
                 continue
             stops: dict[tuple[int, int | None], int] = {}
             for (function, k), guarded in self.decider.points(instance.module, instance.id).items():
@@ -87,7 +91,9 @@ class Arming:
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
-            instance._armed.set(Wanted(False, slow, functions, stops, self.recording, counting))
+            instance._armed.set(
+                Wanted(False, slow, functions, stops, self.recording, counting, self.blocks)
+            )
         if self._skipped is None:
             return
         if self.decider.skip is None or not self._is_passed(*self._skipped):

@@ -18,7 +18,16 @@ from ._access import InstanceAccess
 from ._armed import ArmedBytes
 from ._conditions import TwinKey
 from ._modules import GuestModule
-from ._recording import Coverage, Executed, coverage_of, executed_instructions, forget, last_instructions
+from ._recording import (
+    Branch,
+    Coverage,
+    Executed,
+    coverage_of,
+    executed_instructions,
+    forget,
+    last_branches,
+    last_instructions,
+)
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -97,6 +106,15 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """
         self._require_quiet()
         return tuple(last_instructions(self, count))
+
+    def last_branches(self, count: int = 20) -> tuple[Branch, ...]:
+        """Where control went otherwise than to the next instruction, oldest first; works after a trap, too.
+
+        Branches that were taken, calls of functions with a body, returns, exceptions: of what the last 65,536
+        notes tell, which are instructions, or blocks with ``recording = "branches"``.
+        """
+        self._require_quiet()
+        return tuple(last_branches(self, count))
 
     @property
     def executed_instructions(self) -> int:

@@ -5,6 +5,7 @@ The notes lie in the guest's debug memory and are made without the host; they ou
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,18 @@ from ..wasm import disassemble
 
 if TYPE_CHECKING:
     from ._instances import GuestInstance
+    from ._modules import GuestModule
 
-__all__ = ["Coverage", "Executed", "coverage_of", "executed_instructions", "forget", "last_instructions"]
+__all__ = [
+    "Branch",
+    "Coverage",
+    "Executed",
+    "coverage_of",
+    "executed_instructions",
+    "forget",
+    "last_branches",
+    "last_instructions",
+]
 
 
 @frozen
@@ -56,21 +67,64 @@ class Coverage:
         return sum(count > 0 for count in self.counts)
 
 
-def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]:
-    """The last *count* instructions noted in an instance, oldest first; at most 65,536 are kept."""
-    memory, module = instance._debug_memory, instance.module
+@frozen
+class Branch:
+    """Control that went otherwise than to the next instruction."""
+
+    source: Executed
+    target: Executed
+
+    def __str__(self) -> str:
+        return f"{self.source} -> {self.target.module_offset:#x} {self.target.function_name}"
+
+
+def _notes(instance: GuestInstance, count: int) -> list[tuple[int, int]]:
+    """(function, resume point) of the last *count* notes, oldest first; at most 65,536 are kept."""
+    memory = instance._debug_memory
     head = memory.u32(TRACE_BASE)
     wrapped = memory.u64(TRACE_BASE + 8) >= TRACE_LENGTH
+    found = []
     for number in range(head - min(count, TRACE_LENGTH if wrapped else head), head):
         entry = TRACE_ENTRIES + number % TRACE_LENGTH * 8
-        function, k = memory.u32(entry), memory.u32(entry + 4)
-        instruction = module.plan(function).typed().instructions[k]
-        yield Executed(
-            function,
-            module.function_name(function),
-            module.module_offset(function, k),
-            disassemble(module.original, instruction, function),
-        )
+        found.append((memory.u32(entry), memory.u32(entry + 4)))
+    return found
+
+
+def _executed(module: GuestModule, function: int, k: int) -> Executed:
+    instruction = module.plan(function).typed().instructions[k]
+    return Executed(
+        function,
+        module.function_name(function),
+        module.module_offset(function, k),
+        disassemble(module.original, instruction, function),
+    )
+
+
+def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]:
+    """The last *count* instructions noted in an instance, oldest first; at most 65,536 are kept."""
+    for function, k in _notes(instance, count):
+        yield _executed(instance.module, function, k)
+
+
+def last_branches(instance: GuestInstance, count: int) -> list[Branch]:
+    """The last *count* transfers of control among the notes, oldest first."""
+    module = instance.module
+    ends: dict[int, list[int]] = {}
+    found: list[Branch] = []
+    notes = _notes(instance, TRACE_LENGTH)
+    for (function, k), (next_function, next_k) in zip(notes[-2::-1], notes[:0:-1], strict=True):
+        if function not in ends:
+            ends[function] = sorted(module.plan(function).leaders())
+        leaders = ends[function]
+        at = bisect_right(leaders, k)
+        # From the instruction noted, control runs to the end of its block.
+        last = (leaders[at] if at < len(leaders) else module.plan(function).instructions) - 1
+        if function == next_function and k < next_k <= last + 1:
+            continue
+        found.append(Branch(_executed(module, function, last), _executed(module, next_function, next_k)))
+        if len(found) == count:
+            break
+    return found[::-1]
 
 
 def executed_instructions(instance: GuestInstance) -> int:
@@ -82,7 +136,7 @@ def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
     """The functions of an instance of which something was noted, by index."""
     module, layout = instance.module, instance._layout
     for function in module.original.functions:
-        if not module.is_defined(function.index):
+        if not module.is_instrumented(function.index):
             continue
         plan = module.plan(function.index)
         first = layout.counts_base + 4 * (plan.stop_base - layout.stops_base)

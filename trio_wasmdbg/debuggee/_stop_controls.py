@@ -278,18 +278,26 @@ class StopControls:
         self._core.arming.rearm()
 
     @property
-    def recording(self) -> bool:
+    def recording(self) -> bool | str:
         """Whether the instructions that the guest executes are noted, without pausing.
+
+        With ``"branches"``, only the first one of each basic block is: less work, and the history reaches
+        farther back.  :meth:`GuestInstance.last_branches` tells of it; coverage and counts are then of
+        those first instructions, and calls are still exact.
 
         Read them with :meth:`GuestInstance.last_instructions`, :meth:`~GuestInstance.coverage` and
         :attr:`~GuestInstance.executed_instructions`.  Every function runs in its slow twin meanwhile.
         Takes effect at the next check site, so switch it on before the code of interest is entered.
         """
-        return self._core.arming.recording
+        arming = self._core.arming
+        return "branches" if arming.recording and arming.blocks else arming.recording
 
     @recording.setter
-    def recording(self, on: bool) -> None:
-        self._core.arming.recording = on
+    def recording(self, what: bool | str) -> None:
+        if isinstance(what, str) and what != "branches":
+            raise UsageError(f"recording can be True, False or 'branches', not {what!r}")
+        self._core.arming.recording = bool(what)
+        self._core.arming.blocks = what == "branches"
         self._core.arming.rearm()
 
     @property

@@ -170,6 +170,20 @@ class FunctionPlan:
             scope = scope.parent
         return None
 
+    def leaders(self) -> frozenset[int]:
+        """Resume points that begin a basic block: control comes there otherwise than from the one before.
+
+        These are the function's first instruction, what branches, clauses and ``else`` lead to, and what
+        follows an instruction that calls or may branch (where it does not, control goes on there).
+        """
+        typed = self.typed()
+        found = {0, self.instructions - 1}
+        for k, instruction in enumerate(typed.instructions[:-1]):
+            flow = instruction.op.flow
+            if flow is not Flow.NEXT and flow is not Flow.BLOCK and flow is not Flow.TRY_TABLE:
+                found.add(k + 1)
+        return frozenset(found)
+
     def catching(self) -> list[int]:
         """The ``try_table`` instructions that have clauses and can be reached, in order."""
         typed = self.typed()
