@@ -6,7 +6,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -105,18 +105,20 @@ _HEADINGS: Final = ("row", "what", "mode", "measured", "against", "spread and re
 
 @frozen
 class Report:
-    """All that a run has found."""
+    """All that has been found, part by part."""
 
     machine: dict[str, str]
-    figures: list[Figure] = field(factory=list)
-    matrices: list[Matrix] = field(factory=list)
+    parts: dict[str, list[Figure | Matrix]] = field(factory=dict)
 
-    def add(self, found: Iterable[Figure | Matrix]) -> None:
-        for each in found:
-            if isinstance(each, Figure):
-                self.figures.append(each)
-            else:
-                self.matrices.append(each)
+    @property
+    def figures(self) -> list[Figure]:
+        """By row."""
+        found = [each for part in self.parts.values() for each in part if isinstance(each, Figure)]
+        return sorted(found, key=lambda each: each.row)
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        return [each for part in self.parts.values() for each in part if isinstance(each, Matrix)]
 
     def text(self, width: int | None = None) -> str:
         """For people: one table, then a line for each program."""
@@ -127,7 +129,7 @@ class Report:
         for heading in _HEADINGS:
             table.add_column(heading, justify="right" if heading == "row" else "left")
         before = None
-        for figure in sorted(self.figures, key=lambda each: each.row):
+        for figure in self.figures:
             if before is not None and figure.row != before:
                 table.add_section()
             before = figure.row
@@ -152,20 +154,45 @@ class Report:
     def markdown(self) -> str:
         """For the manual."""
         lines = [f"- {line}" for line in self.about()]
-        figures = sorted(self.figures, key=lambda each: each.row)
-        lines += ["", *_markdown_table(_HEADINGS, [each.cells for each in figures])]
+        lines += ["", *_markdown_table(_HEADINGS, [each.cells for each in self.figures])]
         for matrix in self.matrices:
             rows = [(name, *matrix.cells(name)) for name in matrix.lines]
             lines += ["", f"{matrix.title}:", "", *_markdown_table(("program", *matrix.columns), rows)]
         return "\n".join(lines) + "\n"
 
     def json(self) -> str:
-        """For machines."""
-        return json.dumps(attrs.asdict(self, value_serializer=_plain), indent=1, ensure_ascii=False) + "\n"
+        """For machines; :meth:`from_json` reads it."""
+        parts = {
+            name: {
+                "figures": [attrs.asdict(each) for each in part if isinstance(each, Figure)],
+                "matrices": [attrs.asdict(each) for each in part if isinstance(each, Matrix)],
+            }
+            for name, part in self.parts.items()
+        }
+        return json.dumps({"machine": self.machine, "parts": parts}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """What an earlier run has written."""
+        told = json.loads(text)
+        report = cls(told["machine"])
+        for name, part in told["parts"].items():
+            report.parts[name] = [_figure(each) for each in part["figures"]]
+            report.parts[name] += [_matrix(each) for each in part["matrices"]]
+        return report
 
 
-def _plain(instance: object, attribute: object, value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _figure(told: dict[str, Any]) -> Figure:
+    goal = told.pop("goal")
+    return Figure(**told, goal=None if goal is None else (goal[0], goal[1]))
+
+
+def _matrix(told: dict[str, Any]) -> Matrix:
+    lines = {
+        name: {column: cell if isinstance(cell, str) else Ratio(**cell) for column, cell in line.items()}
+        for name, line in told["lines"].items()
+    }
+    return Matrix(told["row"], told["title"], tuple(told["columns"]), lines)
 
 
 def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks._measure import Spread, geomean, interleaved, ratio_of
+from tests.benchmarks._measure import Ratio, Spread, geomean, interleaved, ratio_of
 from tests.benchmarks._programs import SAMPLE
 from tests.benchmarks._report import Figure, Matrix, Report
 from tests.benchmarks._settings import Settings
@@ -31,7 +31,7 @@ async def test_a_part(part: str) -> None:
     for figure in report.figures:
         assert figure.what.split()[0] in text
         assert f"| {figure.what} |" in markdown
-    assert len(loaded["figures"]) == len(report.figures)
+    assert len(loaded["parts"][part]["figures"]) == len(report.figures)
 
 
 def test_its_questions(capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +84,27 @@ async def test_actions_take_turns_back_and_forth() -> None:
 
 
 def test_a_report_without_a_matrix_and_with_one() -> None:
-    report = Report({"machine": "none"})
-    report.add([Figure(1, "something", value=2.0), Matrix(1, "a title", ("null",), {"sort": {}})])
+    line: dict[str, Ratio | str] = {"null": Ratio(1.0, 1.1, 0.9, 1.2), "size": "9"}
+    matrix = Matrix(1, "a title", ("null", "size"), {"sort": line})
+    report = Report({"machine": "none"}, {"idle": [Figure(2, "something", value=2.0, goal=("≤", 3)), matrix]})
     assert "a title" in report.text() and "a title:" in report.markdown()
+    assert "| sort | 1.00 (1.10) | 9 |" in report.markdown()
+    assert Report.from_json(report.json()) == report
+
+
+async def test_parts_that_are_not_measured_come_from_an_earlier_run() -> None:
+    old = Report({"machine": "old"}, {"idle": [Figure(1, "idle", value=3.0)], "paused": []})
+    tiny = Settings(quick=True, peers=False)
+    report = await benchmarks.run(["paused"], tiny, old)
+    assert [figure.row for figure in report.figures] == [1, 12]
+    assert report.machine["machine"] != "old"
+    assert await benchmarks.run([], tiny, old) == old
+
+
+def test_the_manual_has_a_place_for_figures() -> None:
+    report = Report({"machine": "mine"}, {"idle": [Figure(1, "idle", value=3.0)]})
+    page = benchmarks.with_figures(benchmarks.PAGE.read_text("utf-8"), report)
+    assert "- machine: mine\n" in page and "| 1 | idle |" in page
+    assert benchmarks.with_figures(page, report) == page
+    with pytest.raises(ValueError, match="no marks"):
+        benchmarks.with_figures("nothing", report)
