@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import trio
+import wasmtime
 
-from tests.debuggee._programs import program
-from trio_wasmdbg import ExpressionError, Frame, UsageError, events
+from tests.debuggee._programs import module_of, program
+from trio_wasmdbg import ExpressionError, Frame, Guest, UsageError, events, open_debuggee
 from trio_wasmdbg.engine import Decider
 
 
@@ -306,3 +307,70 @@ async def test_a_breakpoint_in_a_line() -> None:
         assert repr(calls) == "<Breakpoint 4 at calls of env.twice>"
         watch = it.debuggee.watch_memory(it.instance, 16, access="change")
         assert repr(watch) == "<Watchpoint 1: change of 4 bytes at 0x10>"
+
+
+THROUGH = """
+(module
+  (import "env" "log" (func $log (param i32)))
+  (import "env" "other" (func $other (param i32)))
+  (type $f (func (param i32)))
+  (table (export "t") 4 funcref) (elem (i32.const 0) func $log $other $own)
+  (func $own (param i32))
+  (func (export "indirect") (param i32)
+    (call_indirect (type $f) (i32.const 5) (local.get 0)))
+  (func (export "reference") (param i32)
+    (call_ref $f (local.get 0) (if (result (ref $f)) (local.get 0)
+      (then (ref.func $log)) (else (ref.func $own)))))
+  (func (export "direct") (call $log (i32.const 6)))
+  (func (export "tail") (param i32) (return_call_indirect (type $f) (i32.const 7) (local.get 0)))
+  (func $down (export "down") (param i32)
+    (if (local.get 0) (then (call $down (i32.sub (local.get 0) (i32.const 1))))
+      (else (call_indirect (type $f) (i32.const 8) (i32.const 0))))))
+"""
+
+
+async def test_calls_of_an_import_through_tables_and_references() -> None:
+    said: list[int] = []
+    imports = {"env": {"log": said.append, "other": lambda x: None}}
+    calls = [
+        ("indirect", 0), ("indirect", 1), ("indirect", 2), ("reference", 9), ("reference", 0), ("direct",),
+        ("tail", 0), ("tail", 1), ("down", 4), ("indirect", 3), ("indirect", 0),
+    ]  # fmt: skip
+    async with program(*calls, text=THROUGH, imports=imports) as it:
+        log = it.debuggee.add_breakpoint(import_="env.log")
+        seen = []
+        async for event in it.debuggee:
+            if isinstance(event, events.Breakpoint):
+                seen.append((event.frame.function_name, len(it.results)))
+        assert seen == [("indirect", 0), ("reference", 3), ("direct", 5), ("tail", 6), ("down", 8)]
+        assert log.hit_count == 5
+        assert {binding.indirect for binding in log.bindings} == {True, False}
+    # the last call but one traps
+    assert said == [5, 9, 6, 7, 8]
+
+
+async def test_calls_through_another_instances_table() -> None:
+    said: list[int] = []
+    module = await module_of(THROUGH)
+    user = await module_of(
+        """(module (import "a" "t" (table 4 funcref)) (import "env" "log" (func $log (param i32)))
+          (type $f (func (param i32)))
+          (func (export "f") (param i32) (call_indirect (type $f) (i32.const 1) (local.get 0)))
+          (export "log" (func $log)))"""
+    )
+    imports: dict[str, Any] = {"env": {"log": said.append, "other": lambda x: None}}
+
+    async def body(guest: Guest) -> None:
+        imports["a"] = await guest.instantiate(imports, module)
+        instance = await guest.instantiate(imports, user)
+        for index in (0, 1, 2):
+            await guest.call(instance.func("f"), index)
+
+    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
+        log = debuggee.add_breakpoint(import_="env.log", condition="stack[0] == 1")
+        event = await debuggee.run()
+        assert isinstance(event, events.Breakpoint)
+        assert event.frame.operand_stack == (1, 0)
+        assert isinstance(await debuggee.run(), events.Finished)
+        assert log.hit_count == 1
+    assert said == [1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 
@@ -41,6 +42,9 @@ class FakeModule:
 
     def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
         return [(1, 2), (2, 0)] if "memory.grow" in names else []
+
+    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+        return []
 
     def calls_of(self, function: str) -> list[tuple[int, int]]:
         return [(2, 1)] if function == "env.log" else []
@@ -112,6 +116,9 @@ class FakeEvaluator:
 
     def __init__(self) -> None:
         self.written: list[object] = []
+
+    def calls(self, import_: str, frame: object) -> bool:
+        return bool(frame == import_)
 
     def holds(self, breakpoint: Breakpoint, frame: object) -> bool:
         assert callable(breakpoint.condition)
@@ -270,3 +277,17 @@ def test_only_texts_can_be_left_to_the_guest(conditions: list[object], texts: tu
         decider.breakpoints.add(Where("one"), condition=condition)
     assert decider.breakpoints.points(module) == [(1, 0, texts)]
     assert decider.points(module, 1) == {(1, 0): bool(texts)}
+
+
+def test_a_call_that_leads_elsewhere_is_no_hit() -> None:
+    module = FakeModule()
+    decider = Decider(evaluator=FakeEvaluator())
+    decider.breakpoints.module_loaded(module)
+    log = decider.breakpoints.add(Where(import_="env.log"), condition="n == 1")
+    assert [binding.indirect for binding in log.bindings] == [False]
+    assert decider.breakpoints.points(module) == [(2, 1, ("n == 1",))]
+    log.condition = lambda frame: True
+    for target, pauses in (("env.other", False), ("env.log", True)):
+        verdict = decider.decide(Kind.STOP, module, 1, 64, 2, 1, partial(str, target))
+        assert (verdict is not None) == pauses
+    assert log.hit_count == 1

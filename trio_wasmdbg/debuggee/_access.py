@@ -42,6 +42,7 @@ class InstanceAccess:
     _raw: capi.RawInstance
     _names: Reserved
     _exports: dict[str, Any] | None
+    _import_names: dict[bytes, str] | None = None
     _id: int
 
     @property
@@ -127,6 +128,16 @@ class InstanceAccess:
         from; to be compared and hashed only.  Instances and modules are told apart as they are.
         """
         return type(item).__name__, capi.identity_of(item)
+
+    def _import_of(self, func: wasmtime.Func) -> str | None:
+        """``module.name``, if a function is this instance's reference to one that it imports."""
+        if self._import_names is None:
+            self._import_names = {
+                capi.identity_of(self._item(self._names.function(function.index), wasmtime.Func)):
+                f"{function.import_.module}.{function.import_.name}"
+                for function in self._module.original.functions if function.import_ is not None
+            }  # fmt: skip
+        return self._import_names.get(capi.identity_of(func))
 
     # ── memories ───────────────────────────────────────────────────────────────────────────────
 

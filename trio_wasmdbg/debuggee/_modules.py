@@ -24,6 +24,7 @@ from ..instrument import (
     FunctionPlan,
     Instrumented,
     Place,
+    entered_from_outside,
     instrument,
     slow_twin,
 )
@@ -42,6 +43,9 @@ __all__ = ["GuestModule", "SlowTwin", "Source", "load_module", "read_source"]
 Source = bytes | bytearray | str | Path
 """What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
 
+
+INDIRECT = frozenset({"call_indirect", "return_call_indirect"})
+_BY_REFERENCE = frozenset({"call_ref", "return_call_ref"})
 
 _QUICK = 1_000
 """Instructions that are typed in about a millisecond."""
@@ -166,6 +170,30 @@ class GuestModule(metaclass=NoPublicConstructor):
         return self.instructions_where(
             lambda instruction: instruction.op.name in ("call", "return_call") and instruction.imm in targets
         )
+
+    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+        """(function, resume point) of every call through a table or reference that may lead to an import.
+
+        There is none where this module makes no reference to the import and does not export it.
+        """
+        original = self.original
+        targets = {
+            each.index
+            for each in original.functions
+            if each.import_ is not None and f"{each.import_.module}.{each.import_.name}" == function
+        }
+        if not targets & entered_from_outside(original):
+            return []
+        types = {(each.params, each.results) for each in map(self.function_type, targets)}
+
+        def may_lead_there(instruction: Instruction) -> bool:
+            name, imm = instruction.op.name, instruction.imm
+            if name not in INDIRECT and name not in _BY_REFERENCE:
+                return False
+            called = original.func_type(imm.type_index if name in INDIRECT else imm)
+            return (called.params, called.results) in types
+
+        return self.instructions_where(may_lead_there)
 
     def instructions_where(self, wanted: Callable[[Instruction], bool]) -> list[tuple[int, int]]:
         """(function, resume point) of every instruction that is *wanted*; reads the whole module."""

@@ -71,7 +71,8 @@ class StopControls:
         :param offset: module offset; one inside an instruction slips to the next one, and the
             breakpoint's binding says so.  With *function*: only in that function.
         :param instructions: every instruction with one of these names (``{"memory.grow"}``).
-        :param import_: every direct call of this import, ``"env.log"``.
+        :param import_: every call of this import, ``"env.log"``, also those through tables and references
+            that lead to it (not to what the host itself has put into a table).
         :param module: only in this module; else in any that has such a place.
 
         When:

@@ -43,6 +43,8 @@ class ModuleView(Protocol):
         """(function index, resume point) of every instruction with one of these names."""
     def calls_of(self, function: str) -> list[tuple[int, int]]:
         """(function index, resume point) of every direct call of an import ``module.name``."""
+    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+        """Likewise of every call through a table or reference that may lead to it."""
 
 
 @frozen
@@ -56,7 +58,7 @@ class Where:
     instructions: frozenset[str] | None = None
     """Every instruction with one of these names."""
     import_: str | None = None
-    """Every direct call of this import, ``module.name``."""
+    """Every call of this import, ``module.name``."""
     at_end: bool = False
     """The function's final ``end``, before it returns, instead of its first instruction."""
 
@@ -86,7 +88,9 @@ class Where:
         if self.instructions is not None:
             return [_exactly(module, f, k) for f, k in module.instructions_named(self.instructions)]
         if self.import_ is not None:
-            return [_exactly(module, f, k) for f, k in module.calls_of(self.import_)]
+            direct = [_exactly(module, f, k) for f, k in module.calls_of(self.import_)]
+            others = module.indirect_calls_of(self.import_)
+            return direct + [evolve(_exactly(module, f, k), indirect=True) for f, k in others]
         functions = self._functions(module)
         if self.offset is None:
             return [
@@ -122,6 +126,8 @@ class Binding:
     module_offset: ModuleOffset
     slipped: bool = False
     """The offset asked for is not an instruction boundary: this is the next one."""
+    indirect: bool = False
+    """A call through a table or reference, which counts where it leads to the import asked for."""
 
 
 def _exactly(module: ModuleView, function: int, k: int) -> Binding:
@@ -237,6 +243,8 @@ class BreakpointTable:
     _by_place: dict[Place, tuple[Breakpoint, ...]] = field(factory=dict)
     _by_function: dict[tuple[int, int], dict[int, None]] = field(factory=dict)
     """Resume points of ``_by_place``, by module and function."""
+    _indirect: set[Place] = field(factory=set)
+    """Places of calls that may lead to an import that a breakpoint asks for."""
     _modules: list[ModuleView] = field(factory=list)
     _next_id: int = 1
 
@@ -282,6 +290,8 @@ class BreakpointTable:
             breakpoint.bindings.append(binding)
             place = (id(module), binding.function, binding.resume_point)
             self._by_place[place] = (*self._by_place.get(place, ()), breakpoint)
+            if binding.indirect:
+                self._indirect.add(place)
             self._by_function.setdefault(place[:2], {})[binding.resume_point] = None
 
     def _notify(self) -> None:
@@ -299,11 +309,13 @@ class BreakpointTable:
         found: list[tuple[int, int, tuple[str, ...]]] = []
         for (owner, function, k), here in list(self._by_place.items()):
             if owner == key and any(breakpoint.enabled for breakpoint in here):
-                found.append((function, k, _texts(here)))
+                found.append((function, k, self.texts_at(module, function, k)))
         return found
 
     def texts_at(self, module: ModuleView, function: int, resume_point: int) -> tuple[str, ...]:
         """What :meth:`points` says of one place; empty, too, where no breakpoint stands."""
+        if (id(module), function, resume_point) in self._indirect:
+            return ()  # where the call leads decides, too
         return _texts(self.at(module, function, resume_point))
 
     def points_in(self, module: ModuleView, function: int) -> list[tuple[int, tuple[str, ...]]]:

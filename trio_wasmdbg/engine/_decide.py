@@ -59,6 +59,8 @@ class Evaluator(Protocol):
 
     def holds(self, breakpoint: Breakpoint, frame: Any) -> bool:
         """Whether the condition holds; where it can't be told: True, with ``breakpoint.error`` set."""
+    def calls(self, import_: str, frame: Any) -> bool:
+        """Whether the call that comes next leads to this import, ``module.name``."""
     def write(self, breakpoint: Breakpoint, frame: Any) -> None:
         """Write the log message."""
 
@@ -208,8 +210,12 @@ class Decider:
             return False
         evaluator = self.evaluator
         frame = None
-        if evaluator is not None and look is not None and breakpoint.condition is not None:
+        if evaluator is not None and look is not None and breakpoint.where.import_ is not None:
             frame = look()
+            if not evaluator.calls(breakpoint.where.import_, frame):
+                return False
+        if evaluator is not None and look is not None and breakpoint.condition is not None:
+            frame = frame or look()
             if not evaluator.holds(breakpoint, frame):
                 return False
         breakpoint.hit_count += 1

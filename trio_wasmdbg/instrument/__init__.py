@@ -64,7 +64,7 @@ from ._layout import (
 )
 from ._modes import FRAME_MODES, FrameMode
 from ._plans import FunctionPlan, Instrumented, Site
-from ._rewrite import instrument
+from ._rewrite import entered_from_outside, instrument
 from ._saved import DamagedError, restored, saved
 from ._trace import ASKS, COUNTS, NOTES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
@@ -113,6 +113,7 @@ __all__ = [
     "Reserved",
     "Site",
     "accesses",
+    "entered_from_outside",
     "instrument",
     "restored",
     "saved",

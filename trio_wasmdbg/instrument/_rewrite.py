@@ -54,7 +54,7 @@ from ._plans import FunctionPlan, Instrumented, no_tick
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
 from ._shared import collect, has_shared_memory
 
-__all__ = ["instrument"]
+__all__ = ["entered_from_outside", "instrument"]
 
 _OP: Final = itemgetter(2)
 _CODE: Final = attrgetter("code")
@@ -98,7 +98,7 @@ class _Rewriter:
         self._progress = progress
         self._additions = Additions(module)
         self._result = Instrumented(module, frames, Reserved.of(module), self._additions)
-        self._escapable = _entered_from_outside(module)
+        self._escapable = entered_from_outside(module)
         self._first_slot = Layout.of(0, 0).first_function_slot - module.imported_functions
         self._tail_called: set[int] = set()
         self._numeric = all(g.type.valtype.is_num for g in module.globals) and all(
@@ -426,7 +426,7 @@ class _Rewriter:
         out += bodies
 
 
-def _entered_from_outside(module: Module) -> set[int]:
+def entered_from_outside(module: Module) -> set[int]:
     """Functions that the host or another instance may call: exported ones, the start function, and those
     of which there may be references.
 
