@@ -108,7 +108,7 @@ class Calls:
                 return core.look(instance, _raw_frame(instance, fp, head, resume_point))
 
             verdict = self._decider.decide(
-                kind, instance.module, instance_id, fp, function, resume_point, look
+                kind, instance._module, instance_id, fp, function, resume_point, look
             )
             if core.arming.skipping:
                 core.arming.passed()
@@ -576,7 +576,7 @@ class Calls:
 def _raw_frame(instance: GuestInstance, fp: int, head: int, resume_point: int) -> RawFrame:
     """The innermost frame of a guest that is at a check."""
     function = head & ~SLOW
-    size = instance.module.plan(function).frame.size
+    size = instance._module.plan(function).frame.size
     return RawFrame(instance._id, fp, function, resume_point, head != function, False, size)
 
 

@@ -46,6 +46,9 @@ logger = logging.getLogger("trio_wasmdbg.debuggee")
 _MOST = (1 << 63) - 1
 """Instructions that can be counted in one step."""
 
+_new_frame = partial(type.__call__, Frame)
+"""What ``Frame._create`` does, once less called: conditions make one at each evaluation."""
+
 MAX_CATCHERS = 1_000
 """Frames that a step looks at for handlers of an exception that it may run into."""
 
@@ -322,7 +325,8 @@ class Core:
     def show_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
         """The same, of a guest that is at a check, in the frame *raw*."""
         self._shown = None
-        self._paused_in = frame = self.frame_at_check(instance, raw)
+        frame: Frame = _new_frame(self, None, 0, raw, instance, False, True, raw.resume_point)
+        self._paused_in = frame
         self._show_again = partial(self.show_check, instance, raw)
         return frame
 
@@ -332,11 +336,7 @@ class Core:
         It is good until the next pause or look.
         """
         self.generation += 1
-        return self.frame_at_check(instance, raw)
-
-    def frame_at_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
-        """A handle for the innermost frame of a guest that is at a check."""
-        frame: Frame = Frame._create(self, None, 0, raw, instance, False, True, raw.resume_point)
+        frame: Frame = _new_frame(self, None, 0, raw, instance, False, True, raw.resume_point)
         return frame
 
     def stack_of(self, frame: Frame, raw: RawFrame) -> Stack:

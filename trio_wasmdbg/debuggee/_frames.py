@@ -93,7 +93,7 @@ class Frame(metaclass=NoPublicConstructor):
         self._position = position
         self._raw = raw
         self._instance = instance
-        self._plan: FunctionPlan = instance.module.plan(raw.function)
+        self._plan: FunctionPlan = instance._module.plan(raw.function)
         self._at_call = at_call
         self._exact = exact
         self._resume_point = resume_point
@@ -217,7 +217,9 @@ class Frame(metaclass=NoPublicConstructor):
         :raises NotFoundError: there is no such local.
         """
         self._check()
-        return self._local(self.local_index(which))
+        if type(which) is not int or not 0 <= which < len(self._plan.frame.locals):
+            which = self.local_index(which)
+        return self._local(which)
 
     def set_local(self, which: int | str, value: object) -> None:
         """Change a local; the guest sees the new value when it goes on in this frame.
@@ -443,7 +445,7 @@ class Frame(metaclass=NoPublicConstructor):
     def _local(self, index: int) -> Any:
         if not self._exact:
             return UNAVAILABLE
-        if not self._kept() >> index & 1:
+        if not self._instance._keeps_all and not self._kept() >> index & 1:
             return OPTIMISED_OUT
         frame = self._plan.frame
         valtype = frame.locals[index]

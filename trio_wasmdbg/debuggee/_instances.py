@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import wasmtime
 
@@ -39,6 +39,8 @@ _MANY_TWINS = 1_000
 """Slow twins of one instance from which on conditions are left to the host."""
 
 
+_U32: Final = struct.Struct("<I")
+
 _TOP_TYPES = {"func": "funcref", "extern": "externref", "any": "(ref null any)", "exn": "(ref null exn)"}
 """The type of the table that holds the references of a hierarchy."""
 
@@ -66,6 +68,8 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._names = names = module._instrumented.names
         self._layout = module._instrumented.layout
         self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
+        self._keeps_all = module.frames == "exact"
+        self._debug_bytes = self._debug_memory.view()
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}
         self._installed: dict[int, TwinKey] = {}
@@ -264,8 +268,12 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     # ── shadow frames ──────────────────────────────────────────────────────────────────────────
 
     def _frame_head(self, fp: int) -> int:
-        """The first word of the frame at *fp*: its function, and whether its slow twin runs."""
-        return self._debug_memory.u32(fp)
+        """The first word of the frame at *fp*: its function, and whether its slow twin runs.
+
+        For the debug callback: the store is certainly open.
+        """
+        head: int = _U32.unpack_from(self._debug_bytes, fp)[0]
+        return head
 
     def _read_slot(self, valtype: ValType, address: int) -> object:
         """A local or operand from its place in the shadow frame."""

@@ -134,7 +134,10 @@ class Decider:
             self._touch(instance, fp, function, k, look, GlobalWatch, LocalWatch)
         here = self.breakpoints.at(module, function, k)
         if here:
-            pausing = tuple([breakpoint for breakpoint in here if self._hits(breakpoint, look)])
+            pausing: tuple[Breakpoint, ...] = ()
+            for breakpoint in here:
+                if self._hits(breakpoint, look):
+                    pausing += (breakpoint,)
             if pausing or watched:
                 self.plan = None
                 reason = Reason.WATCH if watched else Reason.BREAKPOINT
