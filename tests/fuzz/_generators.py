@@ -61,7 +61,7 @@ def _run(tool: str, seed: bytes, *arguments: str) -> bytes:
         return target.read_bytes()
 
 
-_ALWAYS: Final = {
+_ALWAYS: Final[dict[str, str | None]] = {
     "ensure-termination": None, "fuel": "1000", "max-imports": "0", "export-everything": "true",
     "canonicalize-nans": "true", "generate-custom-sections": "false", "max-type-size": "1000",
     "shared-everything-threads-enabled": "false", "custom-descriptors-enabled": "false",
@@ -79,7 +79,7 @@ def _smith(seed: int) -> bytes:
     """A module of ``wasm-tools smith``, with proposals switched on at random."""
     random = Random(seed)
     most = random.choice([1, 3, 10])
-    options = {
+    options: dict[str, str | None] = {
         **_ALWAYS,
         **{f"{each}-enabled": str(random.random() < 0.8).lower() for each in _SOMETIMES},
         "reference-types-enabled": "true",
@@ -90,7 +90,9 @@ def _smith(seed: int) -> bytes:
     }  # fmt: skip
     if options["gc-enabled"] == "true":
         options |= {"bulk-memory-enabled": "true", "multi-value-enabled": "true"}
-    words = [word for key, value in options.items() for word in (f"--{key}", value) if word is not None]
+    words: list[str] = []
+    for key, value in options.items():
+        words += [f"--{key}"] if value is None else [f"--{key}", value]
     return _run("wasm-tools", random.randbytes(random.choice([200, 2000, 8000])), "smith", *words)
 
 

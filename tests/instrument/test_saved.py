@@ -34,18 +34,20 @@ MIXED = """(module
     (block $b (result i32) (try_table (result i32) (catch $t $b) (throw $t (i32.const 3)))))
   (func $loops (param i32) (loop $l (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
   (func $tail (param i32) (result i32) (return_call $f (local.get 0)))
-  (func $huge {locals} (nop)))
+  (func $huge {locals} {code}))
 """
 
 
-def mixed(locals_: int = 0) -> bytes:
+def mixed(locals_: int = 0, operands: int = 0) -> bytes:
     text = MIXED.replace("{locals}", f"(local {'v128 ' * locals_})" if locals_ else "")
+    text = text.replace("{code}", "(i32.const 1)" * operands + "drop " * operands)
     return bytes(wasmtime.wat2wasm(text))
 
 
 MODULES = {path.stem: path.read_bytes() for path in GUESTS} | {
     "mixed": mixed(),
-    "opaque": mixed(50_000),
+    "entry": mixed(50_000),
+    "opaque": mixed(50_000, 20_000),
     "empty": b"\0asm\1\0\0\0",
 }
 

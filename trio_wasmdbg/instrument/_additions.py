@@ -15,7 +15,7 @@ from ..errors import MalformedModuleError
 from ..wasm import EXNREF, EXTERNREF, FUNCREF, I32, FuncType, Module, ValType, ref_type, sleb33
 from . import _emit as emit
 from ._frames import INSTANCE_OFFSET
-from ._layout import STACK_SIZE
+from ._layout import INSTANCE_ID, STACK_SIZE
 
 __all__ = [
     "COLD_PARAMS",
@@ -201,6 +201,10 @@ class FrameAccess:
         self.fp: Final = emit.local_get(fp)
         """``local.get`` of the frame pointer."""
 
+    def place_of(self, type: ValType) -> str:
+        """Where slots of this type are: in the table of their kind, or, if this is empty, in memory."""
+        return self._additions.reference_kind(type) if type.is_ref else ""
+
     def address(self, type: ValType, offset: int) -> bytes:
         """What must lie below a value that is to be stored, or to be loaded from."""
         if type.is_ref:
@@ -250,6 +254,39 @@ class FrameAccess:
                 emit.memory_fill(self._additions.debug_memory),
             ]
         )
+
+    def fill_null(self, type: ValType, offset: int, size: int) -> bytes:
+        """Puts nulls into part of the frame (slots of references of *type*'s hierarchy)."""
+        additions = self._additions
+        table = additions.reference_table(type)
+        return b"".join(
+            [
+                self.address(type, offset),
+                additions.null_of(type),
+                emit.i32_const(size >> 3),
+                emit.table_fill(table),
+            ]
+        )
+
+    def new_frame(self, size: int) -> bytes:
+        """Pushes the address that a frame has, or would have if it is not on the shadow stack."""
+        return b"".join([emit.global_get(SP), emit.i32_const(size), emit.I32_SUB])
+
+    def own_instance(self) -> bytes:
+        """Makes this instance the current one."""
+        load = self._additions.memory_access(0x28, INSTANCE_ID, 2)
+        return b"".join([emit.i32_const(0), load, emit.global_set(INSTANCE)])
+
+    def push(self, function: int, escapable: bool) -> bytes:
+        """Puts the frame onto the shadow stack.
+
+        Without room there, the address is huge and the first store traps, with sp as it was.
+        """
+        parts = [self.store_i32(0, emit.i32_const(function))]
+        if escapable:
+            parts += [self.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE)), self.own_instance()]
+        parts += [self.fp, emit.global_set(SP)]
+        return b"".join(parts)
 
     def pop(self, size: int, escapable: bool) -> bytes:
         """Takes the frame off the shadow stack."""

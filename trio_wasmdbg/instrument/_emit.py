@@ -44,6 +44,7 @@ __all__ = [
     "ref_null",
     "return_call",
     "return_call_indirect",
+    "table_fill",
     "table_get",
     "table_set",
 ]
@@ -159,6 +160,11 @@ def ref_null(heap_byte: int) -> bytes:
 def memory_fill(memory: int) -> bytes:
     """``memory.fill``."""
     return b"\xfc\x0b" + uleb(memory)
+
+
+def table_fill(table: int) -> bytes:
+    """``table.fill``."""
+    return b"\xfc\x11" + uleb(table)
 
 
 def memarg(align: int, memory: int, offset: int) -> bytes:

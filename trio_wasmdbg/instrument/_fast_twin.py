@@ -32,15 +32,15 @@ from typing import Final
 
 from attrs import frozen
 
-from ..errors import UnsupportedFeatureError
 from ..wasm import I32, FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
-from ._additions import FIRST_GLOBAL, INSTANCE, KEEP, SP, Additions, FrameAccess
+from ._additions import FIRST_GLOBAL, KEEP, SP, Additions, FrameAccess
 from ._body import BodyWriter
+from ._entry_twin import entry_code, entry_ranges
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
-from ._frames import INSTANCE_OFFSET, RESUME_OFFSET, FrameLayout
+from ._frames import RESUME_OFFSET, FrameLayout
 from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
-from ._layout import INSTANCE_ID, SITES_BASE
+from ._layout import SITES_BASE
 from ._liveness import Liveness
 from ._stores import Copied, FrameStores
 from ._survey import branch_depths, survey
@@ -139,10 +139,7 @@ class FastTwinBuilder:
         """Functions that :meth:`build` has found a ``return_call`` of."""
 
     def build(self) -> FastTwin:
-        """The rewritten body.
-
-        :raises UnsupportedFeatureError: it would become larger than the engine allows.
-        """
+        """The rewritten body, or, if it would become larger than the engine allows, an entry twin."""
         typed, writer = self._typed, self._writer
         instructions, stacks, reachable = typed.instructions, typed.stacks, typed.reachable
         whole = self._survey.whole
@@ -204,12 +201,9 @@ class FastTwinBuilder:
             assert stack is not None
             self._keep_stored(stack, stack.height - 2)
         elif kind == _HELPED:
-            imm = instruction.imm
-            first, second = imm if isinstance(imm, tuple) else (imm, 0)
-            self._additions.helper(HELPED.get(instruction.op.code, "ref.func"), first, second)
+            self._note(kind, instruction)
         elif kind == _TAIL_CALL:
-            if instruction.op.code == 0x12:
-                self.tail_called.add(instruction.imm)
+            self._note(kind, instruction)
             self._writer.copy_to(instruction.offset)
             self._writer.out += self._deactivation()
         elif kind == _THROW:
@@ -249,15 +243,6 @@ class FastTwinBuilder:
 
     # ── the frame ──────────────────────────────────────────────────────────────────────────────
 
-    def _frame_address(self) -> bytes:
-        """Where the frame is, or would be if it is not pushed."""
-        return b"".join([emit.global_get(SP), emit.i32_const(self._frame.size), emit.I32_SUB])
-
-    def _own_instance(self) -> bytes:
-        """Makes this instance the current one."""
-        load = self._additions.memory_access(0x28, INSTANCE_ID, 2)
-        return b"".join([emit.i32_const(0), load, emit.global_set(INSTANCE)])
-
     def _activation(self) -> bytes:
         """Pushes the frame, if it may be missing."""
         if self._now.active == ACTIVE:
@@ -265,16 +250,12 @@ class FastTwinBuilder:
         access = self._access
         parts = []
         if self._leaf:
-            parts += [self._frame_address(), emit.local_set(self._fp)]
+            parts += [access.new_frame(self._frame.size), emit.local_set(self._fp)]
         uncertain = self._escapable and self._now.active == UNCERTAIN
         if uncertain:
             # Doing it twice would lose the instance that was current before.
             parts += [emit.global_get(SP), access.fp, b"\x47", emit.IF_EMPTY]  # i32.ne
-        # Without room on the shadow stack, the address is huge and this store traps, with sp as it was.
-        parts.append(access.store_i32(0, emit.i32_const(self._typed.function.index)))
-        if self._escapable:
-            parts += [access.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE)), self._own_instance()]
-        parts += [access.fp, emit.global_set(SP)]
+        parts.append(access.push(self._typed.function.index, self._escapable))
         if uncertain:
             parts.append(emit.END)
         return b"".join(parts)
@@ -357,7 +338,7 @@ class FastTwinBuilder:
         after the call was not come by; and if the host has changed the frame during that call, then the
         frame is right and the machine's registers are not.
         """
-        self._writer.out += b"".join([self._access.fp, emit.global_set(SP), self._own_instance()])
+        self._writer.out += b"".join([self._access.fp, emit.global_set(SP), self._access.own_instance()])
         operands = self._stores.peek(types, base)
         parts = [self._stores.operands(operands), self._stores.unless_materialised(self._locals(needed))]
         self._check(resume_point, CATCH, b"".join([*parts, self._exit(resume_point, keep=True)]))
@@ -368,7 +349,7 @@ class FastTwinBuilder:
         out = self._writer.out
         out += emit.BLOCK_EMPTY  # what follows it is the way out
         if not self._leaf:
-            out += self._frame_address() + emit.local_set(self._fp)
+            out += self._access.new_frame(self._frame.size) + emit.local_set(self._fp)
         self._check(0, ENTRY, self._leave([], 0, -1))
         if self._survey.tries:
             # What catches an exception puts the stack pointer back to this frame, so it must be there.
@@ -534,24 +515,34 @@ class FastTwinBuilder:
 
     def _finish(self) -> FastTwin:
         writer = self._writer
-        if writer.local_count > MAX_LOCALS:
-            raise self._refused("has too many locals to be made debuggable")
         head = writer.head()
         if self._leaf and self._fp_needed:
-            head += self._frame_address() + emit.local_set(self._fp)
-        if len(head) + len(writer.out) > MAX_BODY:
-            raise self._refused("gets too large when it is made debuggable")
+            head += self._access.new_frame(self._frame.size) + emit.local_set(self._fp)
+        if writer.local_count > MAX_LOCALS or len(head) + len(writer.out) > MAX_BODY:
+            return self._entry_only()
         size = len(head)
         new = array("I", [at + size for at in writer.new])
         return FastTwin(head + writer.out, new, writer.old, self._sites, self._unassigned, self._activity)
 
-    def _refused(self, why: str) -> UnsupportedFeatureError:
-        function = self._typed.function
-        name, body = self._module.function_name(function.index), function.body
-        assert body is not None
-        return UnsupportedFeatureError(
-            f"a function {why}", offset=body.start, function=function.index, function_name=name
-        )
+    def _entry_only(self) -> FastTwin:
+        """The function will always run in its slow twin."""
+        instructions = self._typed.instructions
+        for k, kind in self._survey.places:
+            # Where it got too large, building ended early.
+            if kind in (_HELPED, _TAIL_CALL):
+                self._note(kind, instructions[k])
+        code = entry_code(self._typed, self._frame, self._additions, self._escapable)
+        zeros = {0: (1 << len(self._typed.locals)) - (1 << len(self._type.params))}
+        return FastTwin(code, *entry_ranges(self._typed), array("I", [ENTRY]), zeros, [(0, True)])
+
+    def _note(self, kind: int, instruction: Instruction) -> None:
+        """Remembers what has to be known of an instruction when the module is put together."""
+        imm = instruction.imm
+        if kind == _HELPED:
+            first, second = imm if isinstance(imm, tuple) else (imm, 0)
+            self._additions.helper(HELPED.get(instruction.op.code, "ref.func"), first, second)
+        elif instruction.op.code == 0x12:
+            self.tail_called.add(imm)
 
 
 def _operand_below(stack: Operand | None, high: int) -> Operand | None:

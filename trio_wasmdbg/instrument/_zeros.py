@@ -20,6 +20,9 @@ __all__ = ["PLACE", "bits", "write_zeros"]
 PLACE = ~MATERIALISED & 0xFFFF_FFFF
 """What the second header word is masked with to get the resume point."""
 
+FEW_REFERENCES = 8
+"""Fewer than this are set to null one by one."""
+
 Ranges = tuple[tuple[int, int], ...]
 
 
@@ -82,17 +85,26 @@ def _groups(unassigned: Mapping[int, int]) -> dict[Ranges, list[int]]:
 
 def _zeros(locals: list[int], frame: FrameLayout, access: FrameAccess) -> bytes:
     parts = []
-    slot, start, length = frame.slot_size, 0, 0
-    for i in locals:
-        type = frame.locals[i]
-        if type.is_ref:
-            parts.append(access.store_null(type, frame.local(i)))
-        elif length and start + length == i:
-            length += 1
+    for first, count in _runs(locals, frame, access):
+        type, offset = frame.locals[first], frame.local(first)
+        if not type.is_ref:
+            parts.append(access.zero(offset, count * frame.slot_size))
+        elif count < FEW_REFERENCES:
+            parts += [access.store_null(frame.locals[i], frame.local(i)) for i in range(first, first + count)]
         else:
-            if length:
-                parts.append(access.zero(frame.local(start), length * slot))
-            start, length = i, 1
-    if length:
-        parts.append(access.zero(frame.local(start), length * slot))
+            parts.append(access.fill_null(type, offset, count * frame.slot_size))
     return b"".join(parts)
+
+
+def _runs(locals: list[int], frame: FrameLayout, access: FrameAccess) -> list[tuple[int, int]]:
+    """Neighbours whose values lie in the same place: the first, and how many."""
+    runs: list[tuple[int, int]] = []
+    before = -1, ""
+    for i in locals:
+        here = i, access.place_of(frame.locals[i])
+        if runs and here == (before[0] + 1, before[1]):
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((i, 1))
+        before = here
+    return runs
