@@ -276,14 +276,14 @@ class World:
             raise self.error
         failed = bool(error) or bool(trap)
         if failed:
-            owner = self._owner()
+            owner, sp = self._owner(), int(self.sp.value(self.store))
             self.sp.set_value(self.store, wasmtime.Val.i32(self.stack_size))
             self.current.set_value(self.store, wasmtime.Val.i32(0))
         if bool(error):
             text = str(wasmtime.WasmtimeError._from_ptr(error))
             raise Failure("exception" if _threw(text) else "error", text)
         if bool(trap):
-            raise _trapped(wasmtime.Trap._from_ptr(trap), owner)
+            raise _trapped(wasmtime.Trap._from_ptr(trap), owner, sp)
         if self.sp.value(self.store) != self.stack_size or self.current.value(self.store) != 0:
             raise AssertionError(
                 f"after the call, sp is {self.stack_size - self.sp.value(self.store)} below its start, "
@@ -335,17 +335,17 @@ def _threw(text: str) -> bool:
     return "thrown Wasm exception" in text
 
 
-def _trapped(trap: wasmtime.Trap, owner: Instance | None) -> Failure:
+def _trapped(trap: wasmtime.Trap, owner: Instance | None, sp: int) -> Failure:
     text = trap.message
     if _threw(text):
         return Failure("exception", text)
     if owner is not None and owner.compiled.instrumented is not None and "out of bounds memory" in text:
         # As the debuggee does it: a frame that does not fit the shadow stack is a call too deep.
-        names = owner.compiled.instrumented.names
+        instrumented = owner.compiled.instrumented
         for frame in trap.frames[:1]:
-            if frame.module_name == names.companion:
+            if frame.module_name == instrumented.names.companion:
                 break
-            place = owner.compiled.instrumented.code_map.to_original(InstrumentedOffset(frame.module_offset))
-            if place is not None and place.inserted:
+            place = instrumented.code_map.to_original(InstrumentedOffset(frame.module_offset))
+            if place is not None and place.inserted and sp < instrumented.plan(place.function).frame.size:
                 text = "call stack exhausted"
     return Failure("trap", text)

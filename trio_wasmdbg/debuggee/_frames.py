@@ -72,7 +72,7 @@ class Frame(metaclass=NoPublicConstructor):
 
     __slots__ = (
         "__weakref__", "_at_call", "_core", "_exact", "_generation", "_instance", "_known_stack", "_plan",
-        "_position", "_raw", "_resume_point",
+        "_position", "_raw", "_resume_point", "_zeros",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +97,7 @@ class Frame(metaclass=NoPublicConstructor):
         self._at_call = at_call
         self._exact = exact
         self._resume_point = resume_point
+        self._zeros: frozenset[int] | None = None
 
     def __repr__(self) -> str:
         return f"<Frame {self.function_name} at {self.module_offset:#x}>"
@@ -459,8 +460,7 @@ class Frame(metaclass=NoPublicConstructor):
             return -1
         mask = self._plan.kept(self._resume_point)
         if not self._raw.slow:
-            for index in self._unassigned():
-                mask |= 1 << index
+            mask |= self._plan.zeros().get(self._raw.resume_point, 0)
         return mask
 
     def _entered_at(self) -> int | None:
@@ -471,7 +471,9 @@ class Frame(metaclass=NoPublicConstructor):
         return None if self._at_call else self._raw.resume_point
 
     def _unassigned(self) -> frozenset[int]:
-        return self._plan.unassigned(self._raw.resume_point)
+        if self._zeros is None:
+            self._zeros = self._plan.unassigned(self._raw.resume_point)
+        return self._zeros
 
     def _is_materialised(self) -> bool:
         return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)

@@ -12,6 +12,8 @@ from .. import capi
 from ..addresses import ModuleOffset
 from ..engine import RawFrame, StepKind
 from ..errors import ReentryError
+from ..instrument import FunctionPlan
+from ..wasm import Flow
 from ._frames import Frame
 from ._stores import StoreState
 
@@ -139,19 +141,38 @@ def where_trapped(
             break
     else:
         return at_call, False
-    if place.inserted and code not in _COUNTED:
+    if not instance.module.is_instrumented(place.function):
+        return at_call, False
+    plan = instance.module.plan(place.function)
+    if place.inserted and code == "MEMORY_OUT_OF_BOUNDS" and sp < plan.frame.size:
         # The only inserted store that can be out of bounds is that of a frame which does not fit the
         # shadow stack: a little later the machine's own stack would have been exhausted.
-        return at_call, code == "MEMORY_OUT_OF_BOUNDS"
-    plan = instance.module.plan(place.function)
+        return at_call, True
     k = plan.resume_point_at(place.offset)
     if k is None:
         return at_call, False
+    if place.inserted and code not in _COUNTED:
+        k = _next_that_traps(plan, k)
     found: dict[str, Any] = {"at_call": False, "innermost_exact": False, "innermost_resume_point": k}
     pushed = sp < base_sp and instance._debug_memory.u32(sp) == place.function and plan.has_frame(k)
     if not pushed:
         found["unpushed"] = RawFrame(instance.id, sp, place.function, k, False, False, 0)
     return found, False
+
+
+def _next_that_traps(plan: FunctionPlan, k: int) -> int:
+    """The instruction to blame for a trap that the engine has put before *k*.
+
+    Where it sees that an access can never succeed, it says of the trap that follows a check of ours that it
+    belonged to the check.
+    """
+    for at in range(k, plan.instructions):
+        op = plan.typed().instructions[at].op
+        if op.traps:
+            return at
+        if op.flow is not Flow.NEXT:
+            break
+    return k
 
 
 def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, ...] | None:

@@ -23,6 +23,7 @@ from ._frames import FrameLayout
 from ._layout import SITES_BASE, Layout, Reserved
 from ._liveness import Liveness, liveness
 from ._modes import FrameMode
+from ._zeros import bits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,8 +199,7 @@ class FunctionPlan:
 
         They have certainly never been assigned, so they are zero (null).
         """
-        mask = self.zeros().get(k, 0)
-        return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
+        return frozenset(bits(self.zeros().get(k, 0)))
 
     def zeros(self) -> Mapping[int, int]:
         """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left."""
