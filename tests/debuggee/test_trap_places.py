@@ -1,4 +1,4 @@
-"""A trap is told for what it is, and at its place, also where the engine's own place for it is in our code."""
+"""A trap is told for what it is, and at its place, also where the engine puts it into code of ours."""
 
 from __future__ import annotations
 
