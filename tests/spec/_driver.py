@@ -76,21 +76,25 @@ class Failure(Exception):
         self.kind = kind
 
 
-@cache
 def engine() -> wasmtime.Engine:
     """One engine for all: what the debugger recommends, and the proposals that are off by default."""
+    return _engine(bool(os.environ.get("TRIO_WASMDBG_FUZZ")))
+
+
+@cache
+def _engine(canonical: bool) -> wasmtime.Engine:
     config = wasmtime.Config()
     capi.prepare_config(config)
     config.wasm_custom_page_sizes = True
     config.shared_memory = True
-    if os.environ.get("TRIO_WASMDBG_FUZZ"):
+    if canonical:
         config.cranelift_nan_canonicalization = True  # else NaN's bits are the engine's to choose
     return wasmtime.Engine(config)
 
 
 @cache
-def _spectest() -> wasmtime.Module:
-    return wasmtime.Module(engine(), bytes(wasmtime.wat2wasm(SPECTEST)))
+def _spectest(engine: wasmtime.Engine) -> wasmtime.Module:
+    return wasmtime.Module(engine, bytes(wasmtime.wat2wasm(SPECTEST)))
 
 
 class Compiled:
@@ -135,7 +139,6 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
 
 _on_hook = _HOOK(_hook)
 _NO_FINALIZER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)()
-_HOOK_TYPE = wasmtime.FuncType([wasmtime.ValType.i32()] * 3, [wasmtime.ValType.i32()])
 
 
 class Instance:
@@ -223,12 +226,14 @@ class World:
         self._number = next(_numbers)
         _worlds[self._number] = self
         raw = c.wasmtime_func_t()
+        # A type belongs to the first engine that it is used with.
+        hook_type = wasmtime.FuncType([wasmtime.ValType.i32()] * 3, [wasmtime.ValType.i32()])
         c.wasmtime_func_new_unchecked(
-            self.context, _HOOK_TYPE.ptr(), ctypes.cast(_on_hook, c.wasmtime_func_unchecked_callback_t),
+            self.context, hook_type.ptr(), ctypes.cast(_on_hook, c.wasmtime_func_unchecked_callback_t),
             self._number, _NO_FINALIZER, ctypes.byref(raw),
         )  # fmt: skip
         self.hook = wasmtime.Func._from_raw(raw)
-        spectest = self.linker.linker.instantiate(self.store, _spectest())
+        spectest = self.linker.linker.instantiate(self.store, _spectest(engine()))
         self.linker.define_instance(self.store, "spectest", capi.RawInstance.of(self.store, spectest))
 
     def close(self) -> None:
