@@ -22,7 +22,7 @@ from tests.benchmarks._measure import NotMeasured, Spread
 from tests.benchmarks._native import Native
 from tests.benchmarks._report import Figure, Matrix, number
 from tests.benchmarks._settings import Settings
-from trio_wasmdbg import Guest, GuestModule, events, load_module, make_engine, open_debuggee
+from trio_wasmdbg import Frame, Guest, GuestModule, events, load_module, make_engine, open_debuggee
 
 __all__ = ["measure"]
 
@@ -105,6 +105,29 @@ async def condition_in_the_guest(module: GuestModule, iterations: int) -> float:
     return seconds
 
 
+async def callback_at_each_step(module: GuestModule, iterations: int) -> float:
+    """CPU seconds of so many iterations, with a Python function called before each of their instructions."""
+    calls = 0
+
+    def callback(frame: Frame) -> bool:
+        nonlocal calls
+        calls += 1
+        return False
+
+    async def body(guest: Guest) -> None:
+        instance = await guest.instantiate(None, module)
+        await guest.call(instance.func("run"), iterations)
+
+    names = {each.op.name for each in module.plan(0).typed().instructions}
+    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
+        debuggee.add_breakpoint(instructions=names, condition=callback)
+        began = time.process_time()
+        assert isinstance(await debuggee.run(), events.Finished)
+        took = time.process_time() - began
+    assert calls >= 9 * iterations
+    return took * 10 * iterations / calls
+
+
 def native_rates(peer: Native, path: Path, at: int, count: int) -> dict[str, float]:
     """Events a second of the native peer: decided in its handler, or in another task by its Debuggee."""
     return {
@@ -117,7 +140,7 @@ def native_rates(peer: Native, path: Path, at: int, count: int) -> dict[str, flo
 
 async def measure(settings: Settings) -> list[Figure | Matrix]:
     """Our rates, each with its ratio to those of the peers."""
-    scale = 0.05 if settings.quick else 1.0
+    scale = 0.2 if settings.quick else 1.0
     missing: dict[str, str] = {}
     peers: dict[str, Callable[[], Mapping[str, float]]] = {}
     module = await load_module(make_engine(), LOOP)
@@ -126,7 +149,7 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
         path.write_bytes(wasmtime.wat2wasm(LOOP))
         try:
             native = settings.native()
-            peers["native"] = lambda: native_rates(native, path, at, int(100_000 * scale))
+            peers["native"] = lambda: native_rates(native, path, at, 100_000)
         except NotMeasured as exc:
             missing["native"] = str(exc)
         try:
@@ -154,6 +177,7 @@ async def _turns(
     for turn in range(settings.rounds):
         iterations = max(1000, int(30_000_000 * scale))
         ours[_CONDITION].append(iterations / await condition_in_the_guest(module, iterations))
+        ours[_CALLBACK].append(iterations / 100 / await callback_at_each_step(module, iterations // 1000))
         for what, row in stops.ROWS.items():
             count = max(1, int(row.count * scale))
             ours[what].append(count / await row.measure(program, count))
