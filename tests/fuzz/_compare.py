@@ -78,7 +78,7 @@ def _state(world: World, instance: Instance, module: Module) -> dict[str, Any]:
     return state
 
 
-ALL_MODES = (*MODES, "scattered", "live scattered")
+ALL_MODES = (*MODES, "scattered", "live scattered", "post-mortem scattered")
 
 
 def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[str]:

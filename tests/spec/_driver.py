@@ -21,6 +21,7 @@ from tests.spec._values import Raw, take
 from trio_wasmdbg import capi
 from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
+    FRAME_MODES,
     KIND_SITE,
     SLOW,
     FrameMode,
@@ -37,10 +38,18 @@ MODES: Final = ("plain", "fast", "leaving", "live leaving", "slow", "stepped")
 its entry; the same with frames that keep what is live only; slow twins everywhere; a stop at every
 instruction.
 
-Besides these there are, for fuzzing, ``"scattered"`` and ``"live scattered"``: sites and stops at random,
-others at each stop.  In the latter, locals that are not kept are overwritten at each stop."""
+Besides these there is, for fuzzing, ``"scattered"``: sites and stops at random, others at each stop; likewise
+``"post-mortem scattered"``, and ``"live scattered"``, where locals that are not kept are overwritten at each
+stop."""
 
-_LIVE: Final = "live "
+
+def _split(mode: str) -> tuple[FrameMode, str]:
+    """How frames are kept, and the rest."""
+    for frames in FRAME_MODES:
+        if mode.startswith(f"{frames} "):
+            return frames, mode.removeprefix(f"{frames} ")
+    return "exact", mode
+
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -107,8 +116,7 @@ class Compiled:
         except wasmtime.WasmtimeError as error:
             raise Failure("invalid", str(error)) from None
         if mode != "plain":
-            frames: FrameMode = "live" if mode.startswith(_LIVE) else "exact"
-            self.instrumented = instrument(decode_module(data), frames=frames)
+            self.instrumented = instrument(decode_module(data), frames=_split(mode)[0])
             data = self.instrumented.wasm
         # A failure to compile what was valid is a bug of ours: it goes up as it is.
         self.module = wasmtime.Module(engine(), data)
@@ -129,7 +137,7 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
             _worlds[number or 0]._site(values[4])
         _worlds[number or 0].hook_calls += 1
         if _worlds[number or 0].mode == "scattered":
-            if _worlds[number or 0].live:
+            if _worlds[number or 0].frames == "live":
                 _worlds[number or 0].spoil(values[4], values[8])
             _worlds[number or 0].scatter()
     except BaseException as error:
@@ -207,8 +215,7 @@ class World:
     """One store, in which a whole script runs."""
 
     def __init__(self, mode: str) -> None:
-        self.mode = mode.removeprefix(_LIVE)
-        self.live = mode.startswith(_LIVE)
+        self.frames, self.mode = _split(mode)
         self.store = wasmtime.Store(engine())
         self.context = self.store._context()
         self.linker = capi.RawLinker.new(engine())

@@ -100,8 +100,8 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
         choices=get_args(FrameMode),
         default="exact",
         metavar="HOW",
-        help="keep every local of every frame (exact; the default), or only those that the program still "
-        "needs (live), which starts and runs faster",
+        help="keep every local of every frame (exact; the default), only those that the program still needs "
+        "(live; faster), or also those of a function that has trapped (post-mortem; slower)",
     )
 
 

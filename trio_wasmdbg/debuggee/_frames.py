@@ -12,7 +12,7 @@ from ..addresses import ModuleOffset
 from ..capi import WasmException
 from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
-from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan
+from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan, evaluate
 from ..symbols import local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
 from ._edits import EarlyReturn, EarlyThrow
@@ -167,7 +167,8 @@ class Frame(metaclass=NoPublicConstructor):
         """Whether locals and operands can be read.
 
         False only for the innermost frame after a trap that was not :attr:`Trap.live`, where the
-        function ran in its fast twin: its values are :data:`UNAVAILABLE`.
+        function ran in its fast twin: its values are :data:`UNAVAILABLE`.  With
+        ``frames="post-mortem"`` they are there, too, unless it has trapped in a tail call.
         """
         return self._exact
 
@@ -255,10 +256,14 @@ class Frame(metaclass=NoPublicConstructor):
         self._check()
         if not self._exact:
             return tuple(UNAVAILABLE for _ in self.operand_types)
-        return tuple(
+        found = [
             self._instance._read_slot(valtype, self._raw.fp + self._plan.frame.operand(height))
             for height, valtype in enumerate(self.operand_types)
-        )
+        ]
+        if self._trapped:
+            for height, recipe in self._plan.recipes(self._resume_point).items():
+                found[height] = evaluate(recipe, self._local)
+        return tuple(found)
 
     def set_operand(self, height: int, value: object) -> None:
         """Change an operand; *height* counts from the bottom, negative from the top.
@@ -450,13 +455,13 @@ class Frame(metaclass=NoPublicConstructor):
             return OPTIMISED_OUT
         frame = self._plan.frame
         valtype = frame.locals[index]
-        if not self._raw.slow and not self._is_materialised() and index in self._unassigned():
+        if not self._raw.slow and index in self._unassigned() and not self._is_materialised():
             return zero(valtype)
         return self._instance._read_slot(valtype, self._raw.fp + frame.local(index))
 
     def _kept(self) -> int:
         """Mask of the locals that the frame has."""
-        if self._instance.module.frames == "exact" or self._entered_at() == 0:
+        if self._instance.module.frames != "live" or self._entered_at() == 0:
             return -1
         mask = self._plan.kept(self._resume_point)
         if not self._raw.slow:
@@ -472,11 +477,18 @@ class Frame(metaclass=NoPublicConstructor):
 
     def _unassigned(self) -> frozenset[int]:
         if self._zeros is None:
-            self._zeros = self._plan.unassigned(self._raw.resume_point)
+            self._zeros = self._plan.unassigned(
+                self._resume_point if self._trapped else self._raw.resume_point
+            )
         return self._zeros
 
+    @property
+    def _trapped(self) -> bool:
+        """Whether the fast twin has trapped here: then the frame's header does not say where it is."""
+        return not self._at_call and not self._raw.slow and not self._stack.resumable
+
     def _is_materialised(self) -> bool:
-        return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
+        return not self._trapped and bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
 
     def _materialise(self) -> None:
         """Make a frame of a fast twin whole, and see to it that the guest reads it from there.

@@ -366,7 +366,9 @@ async def load_module(
     :param name: what to call it; default: its name section's name, else the file's.
     :param frames: how much is kept of the frames of functions that run at full speed: ``"exact"``, every
         local of every frame; ``"live"``, the locals that the program still needs at that place, which makes
-        loading and running faster: the others read as :data:`OPTIMISED_OUT`.
+        loading and running faster: the others read as :data:`OPTIMISED_OUT`; ``"post-mortem"``, as exact,
+        and the innermost frame is whole also after a trap that has unwound the guest, which makes running
+        slower (:attr:`Frame.exact`).
     :param progress: called in the trio thread now and then, with how far loading has come; never after this
         function has returned.  What it raises is raised here.
     :param cache: where rewritten modules are kept, so that the next time is faster; default: a folder in the

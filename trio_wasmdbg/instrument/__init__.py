@@ -64,6 +64,7 @@ from ._layout import (
 )
 from ._modes import FRAME_MODES, FrameMode
 from ._plans import FunctionPlan, Instrumented, Site
+from ._recipes import Recipe, evaluate
 from ._rewrite import entered_from_outside, instrument
 from ._saved import DamagedError, restored, saved
 from ._trace import ASKS, COUNTS, NOTES
@@ -110,10 +111,12 @@ __all__ = [
     "Instrumented",
     "Layout",
     "Place",
+    "Recipe",
     "Reserved",
     "Site",
     "accesses",
     "entered_from_outside",
+    "evaluate",
     "instrument",
     "restored",
     "saved",

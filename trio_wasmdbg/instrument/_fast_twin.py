@@ -21,6 +21,9 @@ topmost of them, as the typed stack shows it.
 In *live* mode, only those locals are stored that the program still needs (see ``_liveness``); a local that
 is dead stays dirty.  On entry everything is stored: it costs nothing there, and a frame that was left for
 the slow twin at its entry has all locals for as long as it exists.
+
+In *post-mortem* mode, the frame is whole before each instruction that may trap, but for operands that can
+be worked out from it (see ``_recipes``).
 """
 
 from __future__ import annotations
@@ -42,8 +45,9 @@ from ._frames import RESUME_OFFSET, FrameLayout
 from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
 from ._layout import SITES_BASE
 from ._liveness import Liveness
-from ._stores import Copied, FrameStores
-from ._survey import branch_depths, survey
+from ._recipes import Recipes
+from ._stores import MANY_OPERANDS, Copied, FrameStores, operand_below, still_stored
+from ._survey import Facts, branch_depths, survey
 
 __all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwin", "FastTwinBuilder"]
 
@@ -57,6 +61,7 @@ MAX_LOCALS: Final = 50_000
 
 _ASSIGN, _GLOBAL, _SELECT, _DIVISION, _HELPED, _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END = range(11)
 _BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW = range(11, 19)
+_TRAPPING = -1
 assert len(Kind) == 19 and Kind.END == _END and Kind.THROW == _THROW
 
 
@@ -97,9 +102,13 @@ class FastTwinBuilder:
         escapable: bool,
         first_site: int,
         live: Liveness | None,
+        recipes: Recipes | None = None,
         tick: Callable[[], None],
     ) -> None:
-        """:param live: what to store locals by; None: all of them are."""
+        """
+        :param live: what to store locals by; None: all of them are.
+        :param recipes: if the frame is to be whole before each instruction that may trap.
+        """
         self._module = module
         self._typed = typed
         self._frame = frame
@@ -110,6 +119,7 @@ class FastTwinBuilder:
         self._type = typed.function.type
         self._survey = survey(typed)
         self._live = live
+        self._recipes = recipes
         self._fp = len(typed.locals)
         self._access = FrameAccess(additions, self._fp)
         body = typed.function.body
@@ -126,7 +136,8 @@ class FastTwinBuilder:
         self._now = Flowing(parameters, (1 << len(typed.locals)) - 1 & ~parameters)
         self._activity: list[tuple[int, bool]] = []
         self._stored: Operand | None = None
-        self._leaf = not (self._survey.whole.calls or self._survey.tries)
+        whole = self._survey.whole
+        self._leaf = not (whole.calls or self._survey.tries or self._must_be_whole(whole))
         self._fp_needed = False
         self._labels: list[Label] = []
         self._tries: list[Label] = []
@@ -146,7 +157,7 @@ class FastTwinBuilder:
         self._prologue()
         self._labels.append(Label(False, None, settable=self._settable, catches=whole.catches))
         since = previous = -1
-        for k, kind in self._survey.places:
+        for k, kind in self._places():
             instruction = instructions[k]
             if self._now.active == UNCERTAIN:
                 self._settle_before_trap(previous, k)
@@ -158,6 +169,10 @@ class FastTwinBuilder:
                     now.dirty |= bit
                     now.zero &= ~bit
                     self._settable &= ~bit
+                continue
+            if kind == _TRAPPING:
+                if reachable[k]:
+                    self._before_trap(k, instruction, stacks[k])
                 continue
             if k - since > 2000:
                 since = k
@@ -183,6 +198,17 @@ class FastTwinBuilder:
         writer.copy_to(instructions[-1].end)
         writer.out += self._deactivation() + emit.RETURN + emit.END + self._way_out() + emit.END
         return self._finish()
+
+    def _places(self) -> list[tuple[int, int]]:
+        """What to look at: in order, and instructions that may trap before what else there is about them."""
+        places = self._survey.places
+        if self._recipes is None:
+            return places
+        return sorted([*places, *((k, _TRAPPING) for k in self._survey.traps)])
+
+    def _must_be_whole(self, facts: Facts) -> bool:
+        """Whether the frame must be whole somewhere in a construct, besides at calls and on the way out."""
+        return self._recipes is not None and facts.traps
 
     def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
         """The rarer kinds."""
@@ -212,23 +238,10 @@ class FastTwinBuilder:
     # ── what is stored ─────────────────────────────────────────────────────────────────────────
 
     def _keep_stored(self, stack: Operand | None, most: int) -> int:
-        """How many operands are stored, at most *most*, given the stack as it is now; remembers it.
-
-        The typed stack is a linked list, and an operand that has been popped is never on it again.
-        """
-        stored = self._stored
-        if stored is None:
+        """How many operands are stored, at most *most*, given the stack as it is now; remembers it."""
+        if self._stored is None:
             return 0
-        while stored is not None and stored.height >= most:
-            stored = stored.below
-        while stored is not None and stack is not stored:
-            if stack is None or stack.height < stored.height:
-                stored = stored.below
-            elif stack.height > stored.height:
-                stack = stack.below
-            else:
-                stored, stack = stored.below, stack.below
-        self._stored = stored
+        stored = self._stored = still_stored(self._stored, stack, most)
         return stored.height + 1 if stored is not None else 0
 
     def _store_operands(self, stack: Operand | None, high: int) -> None:
@@ -239,7 +252,7 @@ class FastTwinBuilder:
         self._fp_needed = True
         assert stack is not None
         self._stores.store_between(stack, low, high)
-        self._stored = _operand_below(stack, high)
+        self._stored = operand_below(stack, high)
 
     # ── the frame ──────────────────────────────────────────────────────────────────────────────
 
@@ -371,7 +384,7 @@ class FastTwinBuilder:
         control = self._typed.controls[k]
         facts = self._survey.facts[k]
         base = control.height
-        if facts.leaves:
+        if facts.leaves or self._must_be_whole(facts):
             self._writer.copy_to(instruction.offset)
             self._store_operands(stack, base)
         else:
@@ -389,9 +402,10 @@ class FastTwinBuilder:
     def _enter_loop(self, k: int, instruction: Instruction) -> None:
         control, facts, now = self._typed.controls[k], self._survey.facts[k], self._now
         writer = self._writer
-        if facts.calls or (facts.traps and now.active == UNCERTAIN):
+        whole = facts.calls or self._must_be_whole(facts)
+        if whole or (facts.traps and now.active == UNCERTAIN):
             self._activate(k)
-        if facts.calls:
+        if whole:
             before = now.dirty & ~facts.assigned & self._needed(k)
             if before:
                 # Clean in the whole loop then: stored once instead of in each iteration.
@@ -459,6 +473,9 @@ class FastTwinBuilder:
         writer, stores, now = self._writer, self._stores, self._now
         self._activate(k)
         writer.copy_to(instruction.offset)
+        if self._recipes is not None and instruction.op.code != 0x10:
+            # It may trap itself.
+            self._store_operands(stack, stack.height + 1 if stack is not None else 0)
         self._store_operands(stack, high)
         writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
         needed = self._needed(k)
@@ -481,6 +498,31 @@ class FastTwinBuilder:
             return len(type.params), type.results
         type = module.func_type(imm.type_index if code == 0x11 else imm)
         return len(type.params) + 1, type.results
+
+    def _before_trap(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
+        """Makes the frame whole, but for operands that can be worked out."""
+        self._activate(k)
+        writer, now, recipes = self._writer, self._now, self._recipes
+        assert recipes is not None
+        writer.copy_to(instruction.offset)
+        missing = set()
+        low = self._keep_stored(stack, stack.height + 1 if stack is not None else 0)
+        operand = stack
+        while operand is not None and operand.height >= low:
+            if recipes.of(operand, k) is None:
+                missing.add(operand.height)
+            operand = operand.below
+        if missing:
+            assert stack is not None
+            if stack.height - min(missing) >= MANY_OPERANDS:
+                self._store_operands(stack, stack.height + 1)
+            else:
+                operands = self._stores.expose(stack, min(missing))
+                writer.out += self._stores.operands([each for each in operands if each.height in missing])
+                writer.out += b"".join([emit.local_get(each.local) for each in operands])
+        writer.out += self._stores.locals(now.dirty)
+        now.dirty = 0
+        self._unassigned[k] = now.zero
 
     def _division(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
         """Leaves if the division or conversion will trap, as its operands tell."""
@@ -543,10 +585,3 @@ class FastTwinBuilder:
             self._additions.helper(HELPED.get(instruction.op.code, "ref.func"), first, second)
         elif instruction.op.code == 0x12:
             self.tail_called.add(imm)
-
-
-def _operand_below(stack: Operand | None, high: int) -> Operand | None:
-    """The topmost operand at a height under *high*."""
-    while stack is not None and stack.height >= high:
-        stack = stack.below
-    return stack

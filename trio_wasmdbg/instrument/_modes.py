@@ -6,7 +6,8 @@ from typing import Final, Literal
 
 __all__ = ["FRAME_MODES", "FrameMode"]
 
-FrameMode = Literal["exact", "live"]
-"""``"exact"``: every local of every frame; ``"live"``: those that the program still needs."""
+FrameMode = Literal["exact", "live", "post-mortem"]
+"""``"exact"``: every local of every frame; ``"live"``: those that the program still needs;
+``"post-mortem"``: those of the innermost frame also after a trap that has unwound the guest."""
 
-FRAME_MODES: Final[tuple[FrameMode, ...]] = ("exact", "live")
+FRAME_MODES: Final[tuple[FrameMode, ...]] = ("exact", "live", "post-mortem")

@@ -20,9 +20,11 @@ from ._additions import Additions
 from ._code_map import CodeMap
 from ._fast_twin import FastTwin, FastTwinBuilder
 from ._frames import FrameLayout
+from ._kinds import TRAPS
 from ._layout import SITES_BASE, Layout, Reserved
 from ._liveness import Liveness, liveness
 from ._modes import FrameMode
+from ._recipes import Recipe, Recipes
 from ._zeros import bits
 
 if TYPE_CHECKING:
@@ -215,6 +217,25 @@ class FunctionPlan:
         live = self._owner._details(self.index).live()
         return everything if live is None else live.before(k)
 
+    def is_whole(self, k: int) -> bool:
+        """Whether the fast twin's frame has everything when instruction *k* traps (see :meth:`recipes`)."""
+        if self._owner.mode != "post-mortem":
+            return False
+        op = self.typed().instructions[k].op
+        return (op.code in TRAPS or op.flow is Flow.CALL) and self.has_frame(k)
+
+    def recipes(self, k: int) -> Mapping[int, Recipe]:
+        """By height, how to work out the operands that a frame may not have when instruction *k* traps."""
+        recipes = self._owner._details(self.index).recipes()
+        found: dict[int, Recipe] = {}
+        operand = self.typed().stacks[k]
+        while operand is not None and recipes is not None:
+            recipe = recipes.of(operand, k)
+            if recipe is not None:
+                found[operand.height] = recipe
+            operand = operand.below
+        return found
+
     def has_frame(self, k: int) -> bool:
         """Whether the fast twin has its frame pushed at instruction *k*, one that calls or may trap.
 
@@ -238,6 +259,7 @@ class _Details:
     _mode: FrameMode
     _analysis: FastTwin | None = None
     _live: Liveness | None = None
+    _recipes: Recipes | None = None
 
     def analysis(self) -> FastTwin:
         """The fast twin, made once more."""
@@ -250,6 +272,12 @@ class _Details:
         if self._live is None and self._mode == "live":
             self._live = liveness(self.typed)
         return self._live
+
+    def recipes(self) -> Recipes | None:
+        """Which operands are not stored before traps; None if none are."""
+        if self._recipes is None and self._mode == "post-mortem":
+            self._recipes = Recipes(self.typed)
+        return self._recipes
 
 
 @define(eq=False)
@@ -315,6 +343,6 @@ class Instrumented:
         builder = FastTwinBuilder(
             self.original, typed, plan.frame, self.additions,
             escapable=plan.escapable, first_site=plan.first_site,
-            live=self._details(plan.index).live(), tick=no_tick,
+            live=self._details(plan.index).live(), recipes=self._details(plan.index).recipes(), tick=no_tick,
         )  # fmt: skip
         return builder.build()

@@ -51,6 +51,7 @@ from ._liveness import liveness
 from ._modes import FrameMode
 from ._opaque import opaque_twin
 from ._plans import FunctionPlan, Instrumented, no_tick
+from ._recipes import Recipes
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
 from ._shared import collect, has_shared_memory
 
@@ -179,7 +180,8 @@ class _Rewriter:
         builder = FastTwinBuilder(
             self._module, typed, frame, self._additions,
             escapable=index in self._escapable,
-            first_site=first_site, live=liveness(typed) if self._mode == "live" else None, tick=self._tick,
+            first_site=first_site, live=liveness(typed) if self._mode == "live" else None,
+            recipes=Recipes(typed) if self._mode == "post-mortem" else None, tick=self._tick,
         )  # fmt: skip
         twin = builder.build()
         self._tail_called |= builder.tail_called

@@ -11,7 +11,7 @@ from ._body import BodyWriter
 from ._frames import RESUME_OFFSET, FrameLayout
 from ._zeros import bits
 
-__all__ = ["Copied", "FrameStores"]
+__all__ = ["MANY_OPERANDS", "Copied", "FrameStores", "operand_below", "still_stored"]
 
 MANY_OPERANDS: Final = 64
 """More operands than this don't go into temporary locals, of which there can be 50,000."""
@@ -128,3 +128,28 @@ class FrameStores:
             store = self._access.store_local(stack.type, self._frame.operand(stack.height), local)
             self._writer.out += emit.local_set(local) + store
             stack = stack.below
+
+
+def operand_below(stack: Operand | None, high: int) -> Operand | None:
+    """The topmost operand at a height under *high*."""
+    while stack is not None and stack.height >= high:
+        stack = stack.below
+    return stack
+
+
+def still_stored(stored: Operand | None, stack: Operand | None, most: int) -> Operand | None:
+    """The topmost operand of the lowest *most* that are both stored and on the stack.
+
+    The typed stack is a linked list, and an operand that has been popped is never on it again.
+
+    :param stored: the topmost of those that were stored.
+    """
+    stored = operand_below(stored, most)
+    while stored is not None and stack is not stored:
+        if stack is None or stack.height < stored.height:
+            stored = stored.below
+        elif stack.height > stored.height:
+            stack = stack.below
+        else:
+            stored, stack = stored.below, stack.below
+    return stored
