@@ -482,6 +482,48 @@ async def test_a_frame_beyond_a_host_function_while_the_debuggee_is_cancelled() 
     assert nested.seen == []
 
 
+async def test_a_host_function_that_calls_in_again_after_its_call_was_ended() -> None:
+    module = await module_of(GUEST)
+    seen: list[str] = []
+    results: list[Any] = []
+
+    async def body(guest: Guest) -> None:
+        async def ask(x: int) -> Any:
+            for function in ("middle", "leaf"):
+                try:
+                    await guest.call(instance.func(function), x)
+                except CallAbandonedError:
+                    seen.append(function)
+            return 1
+
+        instance = await guest.instantiate({"env": {"ask": ask}}, module)
+        results.append(await guest.call(instance.func("plain"), 1))
+        results.append(await guest.call(instance.func("leaf"), 1))
+
+    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
+        debuggee.add_breakpoint("leaf", once=True)
+        await debuggee.run()
+        (*_, outer) = await debuggee.with_store(lambda view: list(view.frames()))
+        outer.return_early(77)
+        assert isinstance(await debuggee.run(), events.Finished)
+    assert seen == ["middle", "leaf"]
+    assert results == [77, 2]
+
+
+async def test_an_exception_is_put_in_place_of_another() -> None:
+    async with program(("again",), text=THROWS, imports={}) as it:
+        it.debuggee.stop_on_exceptions("uncaught")
+        event = await it.debuggee.run()
+        assert isinstance(event, events.ExceptionThrown)
+        assert event.frame.instruction.op.name == "throw_ref"
+        event.frame.set_operand(-1, event.frame.instance.make_exception(1, 9, 1.5))
+        with pytest.raises(TypeError):
+            event.frame.set_operand(-1, 5)
+        error = (await finished(it)).error
+        assert isinstance(error, GuestException)
+        assert error.values == (9, 1.5)
+
+
 @pytest.mark.parametrize("kind", [events.HostCallEntered, events.HostCallReturned])
 async def test_an_early_return_from_a_host_call(kind: type[Any]) -> None:
     async with program(("plain", 1), text=GUEST, imports=ENV) as it:

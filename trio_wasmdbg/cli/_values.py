@@ -77,7 +77,8 @@ def format_value(value: Value) -> str:
     """One value, without its type: ``-2 (0xfffffffe)``, ``0.1``, ``nan (0x7fc00000)``, ``null``."""
     content = value.value
     if not value.known:
-        return "unavailable" if content is None else clean(str(content))
+        # Why it is not known, as text; what else is there is not looked at.
+        return clean(content) if isinstance(content, str) else "unavailable"
     if value.type in _INTEGER_BITS and isinstance(content, int):
         return _format_integer(_INTEGER_BITS[value.type], content)
     if value.type in _FLOAT_BITS and isinstance(content, int | float):

@@ -133,6 +133,8 @@ class Calls:
             raise UsageError("this debuggee is gone: its guest can be called only while its body runs")
         if self._core.ending:
             raise CallEnded("the debuggee was cancelled, or its body has ended")
+        if self._core.edits.beyond is not None:
+            raise CallAbandonedError("the debugger has made a frame of the guest outside return or throw")
         if not self._stack:
             return
         token = self._stack[-1].host_token
@@ -389,7 +391,7 @@ class Calls:
         core, pending, name = self._core, request.pending, request.function.name
         watched = core.stop_on_host_calls is not None and core.stop_on_host_calls.search(name) is not None
         arguments = tuple(pending.args)
-        error: Exception
+        error: Exception | None = None
         try:
             if watched:
                 arguments = await self._at_host_call(call, events.HostCallEntered, name, arguments)
@@ -400,9 +402,8 @@ class Calls:
             if core.edits.beyond is None:
                 pending.finish(values)
                 return
-            error = CallAbandonedError("left")
         except LeaveRequest:
-            error = CallAbandonedError("left")
+            pass
         except wasmtime.ExitTrap as exc:
             # The guest ends itself, from a call further in: no error of the host's.
             call.announced = error = exc
@@ -416,9 +417,11 @@ class Calls:
                 # Cancelled here: as in _on_stop().
                 await core.pause(events.HostcallError(location, frame, exc, name, live=True))
                 await trio.lowlevel.checkpoint_if_cancelled()
-                instead, core.edits.beyond = core.edits.host_values, core.edits.leave
+                instead, leave = core.edits.host_values, core.edits.leave
                 core.edits.clear()
-                if instead is not None:
+                if leave is not None:
+                    core.edits.beyond = leave
+                elif instead is not None:
                     pending.finish(instead)
                     return
             call.announced = exc
@@ -427,6 +430,7 @@ class Calls:
         elif isinstance(error, GuestException):
             pending.throw(error.exception)
         else:
+            assert error is not None
             pending.fail(error)
 
     async def _at_host_call(
@@ -441,9 +445,10 @@ class Calls:
         # Cancelled here: as in _on_stop().
         await core.pause(kind(location, frame, name, values))
         await trio.lowlevel.checkpoint_if_cancelled()
-        changed, trap, core.edits.beyond = core.edits.host_values, core.edits.trap, core.edits.leave
+        changed, trap, leave = core.edits.host_values, core.edits.trap, core.edits.leave
         core.edits.clear()
-        if core.edits.beyond is not None:
+        if leave is not None:
+            core.edits.beyond = leave
             raise LeaveRequest
         if trap is not None:
             raise GuestTrapRequest(GuestTrap(trap, None, ()))
