@@ -36,8 +36,8 @@ def census() -> dict[str, int]:
     found = {
         **process_census(),
         "trio tasks": trio.lowlevel.current_statistics().tasks_living,
-        "objects": total,
         **{f"objects: {name}": number for name, number in ours.items()},
+        "objects": total,
     }
     if os.path.isdir("/proc/self/fd"):
         found["file descriptors"] = len(os.listdir("/proc/self/fd"))
@@ -48,19 +48,18 @@ def census() -> dict[str, int]:
 
 _MUST_BE_ZERO = ("call futures", "host calls waiting", "abandoned futures", "guest threads")
 _MAY_GROW = {
-    "objects": 3_000,
+    "objects": 1_000,
     "memory maps": 60,
-    "resident KiB": 96 << 10,
+    "resident KiB": 64 << 10,
     "host functions": 0,
     "trio tasks": 0,
-    "file descriptors": 4,
+    "file descriptors": 0,
     # A scope with a deadline stays in trio's heap of deadlines until a thousand are over.
     "objects: trio.CancelScope": 1_200,
 }
 """What grows without being a leak: caches, the arenas of the allocators, trio's idle threads."""
-_FEW = 60
-"""Objects of one type, and as many again as there were: caches of both libraries, slow twins that the
-long-lived instance has got, tracebacks of the last exception.  What leaks, leaks with every cycle."""
+_FEW = 20
+"""Objects of one type: tracebacks of the last exceptions.  What leaks, leaks with every cycle."""
 
 
 def growth(before: dict[str, int], now: dict[str, int]) -> list[str]:
@@ -68,7 +67,7 @@ def growth(before: dict[str, int], now: dict[str, int]) -> list[str]:
     found = [f"{now[name]} {name}" for name in _MUST_BE_ZERO if now[name]]
     for name, number in now.items():
         earlier = before.get(name, 0)
-        if name not in _MUST_BE_ZERO and number - earlier > _MAY_GROW.get(name, _FEW + earlier):
+        if name not in _MUST_BE_ZERO and number - earlier > _MAY_GROW.get(name, _FEW):
             found.append(f"{name}: {earlier} before, {number} now")
     return found
 

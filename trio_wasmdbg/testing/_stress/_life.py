@@ -449,9 +449,7 @@ class Life:
 
     # ── pauses ─────────────────────────────────────────────────────────────────────────────────
 
-    async def _at_pause(
-        self, debuggee: Debuggee, op: Op, event: events.Event, own: dict[int, int]
-    ) -> None:
+    async def _at_pause(self, debuggee: Debuggee, op: Op, event: events.Event, own: dict[int, int]) -> None:
         frame = event.frame if isinstance(event, events.Paused) else None
         if op.edit is not None and frame is not None and frame.resumable:
             types = frame.local_types

@@ -190,16 +190,20 @@ class _Run:
         began = time.monotonic()
         while True:
             await trio.sleep(0.25)
-            now = time.monotonic()
-            for life, (number, born) in self.living.items():
-                if now - born > _OLDEST:
-                    self.fail(number, f"a life has not ended after {_OLDEST:.0f} s", life.describe())
-                    scope.cancel()
-            self.report.seconds = now - began
+            if self._find_the_old():
+                scope.cancel()
+            self.report.seconds = time.monotonic() - began
             if self.progress is not None:
                 self.progress(self.report)
             if scope.cancel_called:
                 return
+
+    def _find_the_old(self) -> bool:
+        # Not in the task that waits, whose variables would keep a life and all that belongs to it.
+        old = [each for each in self.living.items() if time.monotonic() - each[1][1] > _OLDEST]
+        for life, (number, _) in old:
+            self.fail(number, f"a life has not ended after {_OLDEST:.0f} s", life.describe())
+        return bool(old)
 
     # ── guests ─────────────────────────────────────────────────────────────────────────────────
 
