@@ -24,6 +24,7 @@ HOWTO = (
     "several-guests",
     "own-nursery",
     "embedding",
+    "stress",
 )
 DOCUMENTS = ("README.md", "docs/tutorial/index.md", *(f"docs/howto/{name}.md" for name in HOWTO))
 

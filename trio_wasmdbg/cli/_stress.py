@@ -82,9 +82,9 @@ class _Run:
 
     def _on_progress(self, report: Report) -> None:
         self._watchdog()
-        if self.report is None:
+        first, self.report = self.report is None, report
+        if first:
             _say(f"seed {report.seed}, profile {report.profile}")
-        self.report = report
         self._line.bar = f" {_outcomes(report)}"
         self._tell_failures(report)
 

@@ -56,6 +56,9 @@ _MAY_GROW = {
     "file descriptors": 0,
     # A scope with a deadline stays in trio's heap of deadlines until a thousand are over.
     "objects: trio.CancelScope": 1_200,
+    "objects: trio.CancelReason": 1_200,
+    # A module keeps the places that it was asked for.
+    "objects: trio_wasmdbg.Location": 1_000,
 }
 """What grows without being a leak: caches, the arenas of the allocators, trio's idle threads."""
 _FEW = 20
