@@ -1,7 +1,7 @@
 """An instrumented run is the plain run: results, traps, memory, globals, streams, in every mode.
 
-Modes: nothing armed (fast twins), everything armed with nothing that pauses (slow twins), and single-stepped
-(all of it, or the first thousands of instructions where the program is long).
+Modes: nothing armed (fast twins), a condition that never holds in every function (flavours), the same in slow
+twins, and single-stepped (all of it, or the first thousands of instructions where the program is long).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.guests.catalog import CALLS, COMMANDS, DEMO_CALLS, Call, Command, was
 from tests.guests.test_guests import at, instantiate
 from trio_wasmdbg import Guest, GuestInstance, GuestModule, events, open_debuggee
 
-MODES = ["fast", "slow", "stepped"]
+MODES = ["fast", "flavoured", "slow", "stepped"]
 MOST_STEPS = 2_500
 
 
@@ -84,7 +84,8 @@ async def debugged(module: GuestModule, store: wasmtime.Store, case: Call | Comm
 
     steps = 0
     async with open_debuggee(store, body) as debuggee:
-        if mode == "slow":
+        if mode in ("flavoured", "slow"):
+            debuggee.flavours = mode == "flavoured"
             debuggee.add_breakpoint(re.compile(""), condition="0")
         async for event in debuggee:
             if isinstance(event, events.Step):
@@ -94,6 +95,11 @@ async def debugged(module: GuestModule, store: wasmtime.Store, case: Call | Comm
         finished = await debuggee.finish()
         if mode == "slow":
             assert debuggee.statistics().slow_twins > 0
+        if mode == "flavoured":
+            statistics = debuggee.statistics()
+            assert statistics.flavours > 0
+            assert statistics.slow_twins == 0 or isinstance(finished.result, wasmtime.TrapCode)
+            assert not statistics.flavours_refused
         if mode == "fast":
             assert debuggee.statistics().slow_twins == 0 or isinstance(finished.result, wasmtime.TrapCode)
     (instance,) = found

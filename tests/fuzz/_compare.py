@@ -78,7 +78,8 @@ def _state(world: World, instance: Instance, module: Module) -> dict[str, Any]:
     return state
 
 
-ALL_MODES = (*MODES, "scattered", "live scattered", "post-mortem scattered")
+SCATTERED = ("scattered", "live scattered", "post-mortem scattered", "flavoured scattered")
+ALL_MODES = (*MODES, *SCATTERED)
 
 
 def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import wasmtime
 
 from trio_wasmdbg.instrument import (
+    KIND_LEFT,
     KIND_SITE,
     KIND_STOP,
     MATERIALISED,
@@ -240,7 +241,7 @@ class Rig(Plain):
     def _hook(self, kind: int, fp: int, k: int) -> int:
         self.hook_calls += 1
         try:
-            if kind == KIND_SITE:
+            if kind in (KIND_SITE, KIND_LEFT):
                 index = self.u32(fp) & ~SLOW
                 assert self.u32(fp + RESUME_OFFSET) & ~MATERIALISED == k
                 answer = self.on_stop(self, kind, fp, k) if self.on_stop is not None else 0

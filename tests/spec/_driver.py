@@ -1,6 +1,6 @@
 """Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
 
-Six modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+Seven modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
 for and answers 0 ("go on") to everything.
 """
 
@@ -22,25 +22,32 @@ from trio_wasmdbg import capi
 from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
     FRAME_MODES,
+    KIND_LEFT,
     KIND_SITE,
     SLOW,
+    ConditionPlaces,
+    Flavour,
+    FlavourOptions,
     FrameMode,
     Instrumented,
+    NoFlavourError,
+    flavours,
     instrument,
     slow_twin,
 )
-from trio_wasmdbg.wasm import decode_module
+from trio_wasmdbg.wasm import decode_module, uleb
 
 __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
-MODES: Final = ("plain", "fast", "leaving", "live leaving", "slow", "stepped")
+MODES: Final = ("plain", "fast", "leaving", "live leaving", "flavoured", "slow", "stepped")
 """Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after
-its entry; the same with frames that keep what is live only; slow twins everywhere; a stop at every
-instruction.
+its entry; the same with frames that keep what is live only; flavours that test at every other instruction;
+slow twins everywhere; a stop at every instruction.
 
 Besides these there is, for fuzzing, ``"scattered"``: sites and stops at random, others at each stop; likewise
 ``"post-mortem scattered"``, and ``"live scattered"``, where locals that are not kept are overwritten at each
-stop."""
+stop.  In ``"flavoured scattered"``, flavours are entered or not, and their check sites armed, at random as
+well."""
 
 
 def _split(mode: str) -> tuple[FrameMode, str]:
@@ -50,6 +57,8 @@ def _split(mode: str) -> tuple[FrameMode, str]:
             return frames, mode.removeprefix(f"{frames} ")
     return "exact", mode
 
+
+_FLAVOURED: Final = "flavoured "
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -72,6 +81,16 @@ SPECTEST: Final = """
   (func (export "print_i32_f32") (param i32 f32))
   (func (export "print_f64_f64") (param f64 f64)))
 """
+
+
+class NeverTrue:
+    """Satisfies ``instrument.Condition``: reads every operand, and is false."""
+
+    globals: frozenset[int] = frozenset()
+
+    def code(self, places: ConditionPlaces) -> bytes:
+        read = [b"\x20" + uleb(local) + b"\x1a" for local in (places.operands or {}).values()]
+        return b"".join([*read, b"\x41\x00"])
 
 
 class Failure(Exception):
@@ -133,7 +152,7 @@ _worlds: dict[int, World] = {}
 def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
     # (kind, frame pointer, resume point) come in values[0], [4] and [8]; the answer goes to values[0].
     try:
-        if values[0] == KIND_SITE:
+        if values[0] in (KIND_SITE, KIND_LEFT):
             _worlds[number or 0]._site(values[4])
         _worlds[number or 0].hook_calls += 1
         if _worlds[number or 0].mode == "scattered":
@@ -155,6 +174,10 @@ class Instance:
     def __init__(self, world: World, raw: capi.RawInstance, compiled: Compiled) -> None:
         self._raw = raw
         self.compiled = compiled
+        self.blocks = range(0)
+        """Addresses of the bytes of flavours' check sites."""
+        self.entries: list[tuple[ctypes.c_uint32, int]] = []
+        """What leads to flavours, and their slots."""
         if compiled.instrumented is None:
             self.names = list(raw.exports())
         else:
@@ -173,6 +196,10 @@ class Instance:
         self.base = ctypes.cast(debug.data_ptr(store), ctypes.c_void_p).value or 0
         world.instances.append(self)
         ctypes.c_uint32.from_address(self.base + layout.instance_id).value = len(world.instances)
+        if world.flavoured:
+            self._make_flavours(world, instrumented)
+        if world.mode == "flavoured":
+            ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
         if world.mode == "scattered":
             for number in range(layout.sites):
                 ctypes.memset(self.base + layout.sites_base + number, world.random.random() < 0.3, 1)
@@ -199,23 +226,52 @@ class Instance:
         instrumented = self.compiled.instrumented
         assert instrumented is not None
         companion = slow_twin(instrumented, functions)
-        names, store = instrumented.names, world.store
-        module = wasmtime.Module(engine(), companion.wasm)
+        made = self._instantiate(world, companion.wasm)
+        for index, name in companion.entries.items():
+            capi.table_set(world.store, self._slots, instrumented.plan(index).slot, made.export(name))
+
+    def _instantiate(self, world: World, wasm: bytes) -> capi.RawInstance:
+        assert self.compiled.instrumented is not None
+        names, store = self.compiled.instrumented.names, world.store
+        module = wasmtime.Module(engine(), wasm)
         linker = capi.RawLinker.new(engine())
         for name in {item.name or "" for item in module.imports}:
             ours: dict[str, Any] = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
             ours[names.countdown] = world.countdown
             linker.define(store, names.prefix, name, ours[name] if name in ours else self.get(name))
-        made = capi.RawInstance.of(store, linker.linker.instantiate(store, module))
-        for index, name in companion.entries.items():
-            capi.table_set(store, self._slots, instrumented.plan(index).slot, made.export(name))
+        return capi.RawInstance.of(store, linker.linker.instantiate(store, module))
+
+    def _make_flavours(self, world: World, instrumented: Instrumented) -> None:
+        """Flavours of all functions that can have some; to be entered instead of slow twins."""
+        layout, block, wanted = instrumented.layout, instrumented.layout.blocks_base, list[Flavour]()
+        for plan in instrumented.defined():
+            chosen = [k for k in range(plan.instructions) if world.random.random() < 0.5]
+            points = {k: None if k % 3 else NeverTrue() for k in chosen}
+            wanted.append(Flavour(plan.index, block, FlavourOptions(points)))
+            block += len(plan.sites)
+        self.blocks = range(layout.blocks_base, block)
+        for at in range(0, len(wanted), _BATCH):
+            some = wanted[at : at + _BATCH]
+            try:
+                made = flavours(instrumented, some, called=instrumented.names.companion)
+            except NoFlavourError:
+                continue
+            instance = self._instantiate(world, made.wasm)
+            for number, (each, name) in enumerate(zip(some, made.entries, strict=True), at):
+                plan, slot = instrumented.plan(each.index), layout.first_free_slot + number
+                capi.table_set(world.store, self._slots, slot, instance.export(name))
+                ctypes.c_uint32.from_address(self.base + plan.head).value = plan.entries
+                entry = ctypes.c_uint32.from_address(self.base + plan.entries)
+                entry.value = slot
+                self.entries.append((entry, slot))
 
 
 class World:
     """One store, in which a whole script runs."""
 
     def __init__(self, mode: str) -> None:
-        self.frames, self.mode = _split(mode)
+        self.flavoured = "flavoured" in mode
+        self.frames, self.mode = _split(mode.removeprefix(_FLAVOURED))
         self.store = wasmtime.Store(engine())
         self.context = self.store._context()
         self.linker = capi.RawLinker.new(engine())
@@ -314,10 +370,16 @@ class World:
         for instance in self.instances:
             assert instance.compiled.instrumented is not None
             layout = instance.compiled.instrumented.layout
-            for base, count in ((layout.sites_base, layout.sites), (layout.stops_base, layout.stops)):
+            blocks = (instance.blocks.start, len(instance.blocks))
+            for base, count in (
+                (layout.sites_base, layout.sites), (layout.stops_base, layout.stops), blocks
+            ):  # fmt: skip
                 for _ in range(2 if count else 0):
                     byte = ctypes.c_ubyte.from_address(instance.base + base + self.random.randrange(count))
                     byte.value ^= 1
+            for _ in range(2 if instance.entries else 0):
+                entry, slot = self.random.choice(instance.entries)
+                entry.value = slot if entry.value == 0 else 0
 
     def spoil(self, fp: int, k: int) -> None:
         """Overwrites the locals that the frame where the guest has stopped need not have."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from ..engine import Decider, MemoryWatch, Range, StepPlan, merge_ranges
 from ..errors import StoreClosedError
 from ..instrument import WATCH_CAPACITY
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
 from ._conditions import TwinKey
+from ._flavours import NOTHING, FlavourKey, Wishes
 from ._stores import StoreState
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ class Arming:
         """Slow twins note every instruction; all functions run in them."""
         self.blocks = False
         """They note the first instruction of each basic block only."""
+        self.flavours = True
+        """Functions may run in flavours where those do all that is wanted."""
         self.conditions_changed = False
         """Slow twins may have to be made anew, at the next stop."""
         self._armed_for: tuple[bool, bool, StepPlan | None] = (False, False, None)
@@ -82,10 +88,15 @@ class Arming:
                 instance._armed.set(
                     Wanted(everything=True, noting=self.recording, counting=counting, blocks=self.blocks)
                 )
+                instance._select_flavours(Wishes(None))
                 continue
+            points = self.decider.points(instance.module, instance.id)
+            standing: dict[tuple[int, int | None], tuple[str, ...]] = {
+                (f, k): texts for f, k, texts in self.decider.breakpoints.points(instance.module)
+            }
             stops: dict[tuple[int, int | None], int] = {}
-            for (function, k), guarded in self.decider.points(instance.module, instance.id).items():
-                here = guarded and instance._evaluates(function, k or 0, self._texts(instance, function, k))
+            for (function, k), guarded in points.items():
+                here = guarded and instance._evaluates(function, k or 0, standing[function, k])
                 # Where the condition is false, the slow twin does not count.
                 stops[function, k] = CONDITIONALLY if here and not counting else ALWAYS
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
@@ -94,6 +105,8 @@ class Arming:
             instance._armed.set(
                 Wanted(False, slow, functions, stops, self.recording, counting, self.blocks)
             )
+            default = None if slow or not self.flavours else NOTHING
+            instance._select_flavours(Wishes(default, _wishes(default, points, standing, edited)))
         if self._skipped is None:
             return
         if self.decider.skip is None or not self._is_passed(*self._skipped):
@@ -130,9 +143,6 @@ class Arming:
         if self._skipped is not None and self.decider.skip is None:
             with self._lock:
                 self._pass_nothing()
-
-    def _texts(self, instance: GuestInstance, function: int, k: int | None) -> tuple[str, ...]:
-        return self.decider.breakpoints.texts_at(instance.module, function, k) if k is not None else ()
 
     def breakpoints_changed(self) -> None:
         """Breakpoints, or what they depend on, have changed.
@@ -256,5 +266,35 @@ class Arming:
             with contextlib.suppress(StoreClosedError):
                 for instance in self._state.instances:
                     instance._armed.set(Wanted())
+                    instance._select_flavours(Wishes())
                     instance._watch(())
                     instance._foresee_traps(False)
+
+
+def _wishes(
+    default: FlavourKey | None,
+    points: Mapping[tuple[int, int | None], bool],
+    standing: Mapping[tuple[int, int | None], tuple[str, ...]],
+    edited: Iterable[int],
+) -> dict[int, FlavourKey | None]:
+    """The flavours of the functions that something is wanted of.
+
+    :param points: what is armed, as ``Decider.points`` tells it.
+    :param standing: the texts of the breakpoints there; what else is armed comes and goes too fast to make
+        flavours for it.
+    """
+    found: dict[int, list[tuple[int, tuple[str, ...]]]] = {}
+    slow = set(edited)
+    for (function, k), guarded in points.items():
+        texts = standing.get((function, k))
+        if k is None or texts is None or guarded is not bool(texts) or (k == 0 and not texts):
+            # At its entry without a condition, a function stops each time.
+            slow.add(function)
+        else:
+            found.setdefault(function, []).append((k, texts))
+    wishes: dict[int, FlavourKey | None] = dict.fromkeys(slow)
+    if default is not None:
+        for function, here in found.items():
+            if function not in slow:
+                wishes[function] = evolve(default, points=tuple(sorted(here)))
+    return wishes

@@ -27,7 +27,7 @@ import trio
 import wasmtime
 
 from .. import capi
-from ..engine import Kind, RawFrame, Verdict, events, walk_frames
+from ..engine import Kind, Verdict, events, walk_frames
 from ..errors import CallAbandonedError, InternalError, UsageError
 from ..instrument import SLOW
 from ._capacity import check_room
@@ -103,9 +103,18 @@ class Calls:
                 return None
             answer = through
         elif not core.arming.stopping:
+            flavour = instance._flavours.at(function, resume_point) if kind == Kind.SITE else None
+            if flavour is not None:
+                if flavour:
+                    return -flavour
+                # It has to be made.  What stands at this instruction, it tests itself.
+                self._request = HookStop(
+                    instance_id, kind, fp, head, function, resume_point, None, flavoured=True
+                )
+                return None
 
             def look() -> Frame:
-                return core.look(instance, _raw_frame(instance, fp, head, resume_point))
+                return core.look(instance, instance._raw_frame(fp, head, resume_point))
 
             verdict = self._decider.decide(
                 kind, instance._module, instance_id, fp, function, resume_point, look
@@ -113,8 +122,9 @@ class Calls:
             if core.arming.skipping:
                 core.arming.passed()
         goes_on = verdict is None and not core.arming.stopping
-        if goes_on and (kind != Kind.SITE or instance._has_slow_twin(function)):
-            if kind == Kind.SITE and answer == 0:
+        site = kind in (Kind.SITE, Kind.LEFT)
+        if goes_on and (not site or instance._has_slow_twin(function)):
+            if site and answer == 0:
                 # The slow twin begins with the check that has just been decided.
                 core.arming.skip(instance, function, fp, resume_point, counted=True)
             return answer
@@ -255,12 +265,16 @@ class Calls:
         """Deal with a check; True if the next poll is sure to be short."""
         core = self._core
         instance = self._state.instance(stop.instance)
+        if stop.flavoured:
+            # Cancelled here: no flavour, and the guest is deleted.
+            await instance._go_on_flavoured(stop.function, stop.resume_point, core.arming.rearm)
+            return False
         redirect: int | None = None
         if stop.verdict is not None:
             if not instance.module.is_quick(stop.function):
                 # Cancelled here: no event yet, the guest is deleted by run().
                 await instance.module.prepare(stop.function)
-            core.show_check(instance, _raw_frame(instance, stop.fp, stop.head, stop.resume_point))
+            core.show_check(instance, instance._raw_frame(stop.fp, stop.head, stop.resume_point))
             event = event_at(core, stop, stop.verdict)
             if isinstance(event, events.ExceptionThrown):
                 call.thrown_at = (stop.fp, stop.resume_point)
@@ -279,7 +293,8 @@ class Calls:
             return False
         if redirect is not None:
             stop.answer = redirect + 1
-        if stop.kind == Kind.SITE and not instance._has_slow_twin(stop.function):
+        site = stop.kind in (Kind.SITE, Kind.LEFT)
+        if site and not instance._has_slow_twin(stop.function):
             # Cancelled here: no slow twin, and the guest is deleted.
             conditions = core.arming.conditions_of(instance, stop.function)
             await instance._make_slow_twin(stop.function, conditions)
@@ -294,7 +309,7 @@ class Calls:
         elif stop.answer and core.edits.unwinding is None:
             # It asks again at the place that it is sent to.
             core.arming.skip(instance, stop.function, stop.fp, stop.answer - 1)
-        elif stop.kind == Kind.SITE:
+        elif site:
             # It begins with the check at which we are.
             counted = stop.verdict is None
             core.arming.skip(instance, stop.function, stop.fp, stop.resume_point, counted=counted)
@@ -576,13 +591,6 @@ class Calls:
         core.edits.clear()
         if leave is not None:
             self.leaving.begin(leave)
-
-
-def _raw_frame(instance: GuestInstance, fp: int, head: int, resume_point: int) -> RawFrame:
-    """The innermost frame of a guest that is at a check."""
-    function = head & ~SLOW
-    size = instance._module.plan(function).frame.size
-    return RawFrame(instance._id, fp, function, resume_point, head != function, False, size)
 
 
 @trio.lowlevel.enable_ki_protection

@@ -1,21 +1,42 @@
-"""Conditions that the guest evaluates itself, in its slow twins."""
+"""Conditions that the guest evaluates itself, in its slow twins and flavours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import define, frozen
 
 from ..errors import ExpressionError
-from ..expressions import FramePlaces, Scope, TypedExpression, check, compile_condition, parse
+from ..expressions import (
+    FramePlaces,
+    LocalPlaces,
+    Places,
+    Scope,
+    TypedExpression,
+    check,
+    compile_condition,
+    parse,
+)
 from ..instrument import Condition, ConditionPlaces, FunctionPlan
-from ..wasm import Module
+from ..wasm import Module, ValType
 
 __all__ = ["TwinKey", "compile_conditions"]
 
 TwinKey: TypeAlias = tuple[tuple[int, tuple[str, ...]], ...]
 """The conditions of one slow twin: (resume point, texts), in order."""
+
+
+@define(kw_only=True)
+class _RegisterPlaces(LocalPlaces):
+    """Locals and operands are in WebAssembly locals, but for those operands that are in the frame only."""
+
+    frame: Places
+
+    def operand(self, height: int, type: ValType) -> bytes:
+        if height in self.operands:
+            return super().operand(height, type)
+        return self.frame.operand(height, type)
 
 
 @frozen
@@ -29,9 +50,11 @@ class AnyOf:
         return frozenset().union(*(each.references().globals for each in self.expressions))
 
     def code(self, places: ConditionPlaces) -> bytes:
-        where = FramePlaces(
+        where: Places = FramePlaces(
             places.layout, places.fp, places.debug_memory, places.scratch, places.global_
         )
+        if places.operands is not None:
+            where = _RegisterPlaces(places.scratch, {}, places.operands, places.global_, frame=where)
         first, *rest = (compile_condition(each, where) for each in self.expressions)
         return first + b"".join(each + b"\x72" for each in rest)  # i32.or
 

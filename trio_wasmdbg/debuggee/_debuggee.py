@@ -47,6 +47,10 @@ class Statistics:
     """Calls into the guest that are under way."""
     instances: int
     slow_twins: int
+    flavours: int
+    """Copies of functions that test conditions, watched memory, … at full speed."""
+    flavours_refused: dict[str, int]
+    """Why functions have no flavour and run in their slow twins, and how many."""
     breakpoints: int
     frames: dict[str, int]
     """How many of the instances keep their frames in each way (see :func:`load_module`)."""
@@ -115,6 +119,10 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             calls=len(core.calls),
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
+            flavours=sum(len(instance._flavours) for instance in core.state.instances),
+            flavours_refused=dict(
+                Counter(why for each in core.state.instances for why in each._flavours.refused.values())
+            ),
             breakpoints=len(core.arming.decider.breakpoints),
             frames=dict(Counter(instance.module.frames for instance in core.state.instances)),
         )

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import struct
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, final
 
 import wasmtime
 
 from .. import capi
-from ..engine import Range, encode_value, slot_layout
+from ..engine import Range, RawFrame, encode_value, slot_layout
 from ..errors import InternalError, StoreLimitError
-from ..instrument import PRECISE, READS, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE, WRITES
+from ..instrument import (
+    PRECISE,
+    READS,
+    SLOW,
+    WATCH_BASE,
+    WATCH_ENTRIES,
+    WATCH_ENTRY_SIZE,
+    WRITES,
+    NoFlavourError,
+)
 from ..wasm import ValType
 from ._access import InstanceAccess
 from ._armed import ArmedBytes
 from ._conditions import TwinKey
-from ._modules import GuestModule
+from ._flavours import FlavourKey, Flavours, Wishes
+from ._modules import GuestModule, Twin
 from ._recording import (
     Branch,
     Coverage,
@@ -76,6 +86,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """By function: which of its slow twins is in its slot."""
         self._armed = ArmedBytes(self._debug_memory, self._layout, module.plan, self._installed)
         self._made: dict[tuple[int, TwinKey], wasmtime.Func] = {}
+        self._flavours = Flavours(self._debug_memory, self._layout, module.plan)
         self._linker: tuple[capi.RawLinker, set[str]] | None = None
         """Made when the first companion needs it, with the names that it has."""
         self._hook: capi.Hook | None = None
@@ -207,7 +218,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         :param conditions: what it is to evaluate itself.  When very many kinds of twins have been made
             of an instance, this is left to the host: the store does not grow for ever.
         """
-        if len(self._made) >= _MANY_TWINS:
+        if len(self._made) + self._flavours.variants >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
         if func is None:
@@ -216,9 +227,52 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         capi.table_set(self._store, self._slots, self._module.plan(function).slot, func)
         self._installed[function] = conditions
         self._armed.add_slow(function)
+        self._flavours.slot_taken(function)
 
     async def _instantiate_twin(self, function: int, conditions: TwinKey) -> wasmtime.Func:
         twin = await self._module.slow_twin(function, conditions)
+        made = self._instantiate(twin)
+        if isinstance(made, str):
+            # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
+            raise StoreLimitError(
+                f"the store has no room for the slow twin of {self._module.function_name(function)}: {made}"
+            )
+        return made
+
+    async def _go_on_flavoured(self, function: int, k: int, rearm: Callable[[], None]) -> None:
+        """Let the guest, suspended in this function, go on in a flavour, which is made if need be.
+
+        If there can't be one, or it is not wanted any more, it goes on in the slow twin, or in the stub,
+        which asks again without offering.
+        """
+        key = self._flavours.wishes.of(function)
+        if key is not None and self._flavours.at(function, k) == 0:
+            await self._make_flavour(function, key)
+            rearm()
+        self._resume(-(self._flavours.at(function, k) or 0))
+
+    async def _make_flavour(self, function: int, key: FlavourKey) -> None:
+        """Make a flavour of a function, or note why there can't be one; the guest must be suspended.
+
+        A checkpoint.  Cancelled: there is none.
+        """
+        try:
+            twin = await self._module.flavour(function, key)
+        except NoFlavourError as why:
+            self._flavours.refused[function, key] = str(why)
+            return
+        made = self._instantiate(twin)
+        if isinstance(made, str):
+            self._flavours.refused[function, key] = made
+            return
+
+        def set_slot(slot: int, func: wasmtime.Func) -> None:
+            capi.table_set(self._store, self._slots, slot, func)
+
+        self._flavours.add(function, key, made, twin.block, set_slot)
+
+    def _instantiate(self, twin: Twin) -> wasmtime.Func | str:
+        """The function to be put into a slot; or why the store has no room for it."""
         # Only what is needed, and only reserved names: an export of the user's may be called "sp".
         linker = self._companions_linker(twin.imports)
         future = capi.start_instantiate(self._store, linker, twin.compiled)
@@ -229,13 +283,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         finally:
             future.delete()
         if isinstance(result, capi.Failed):
-            # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
-            raise StoreLimitError(
-                f"the store has no room for the slow twin of {self._module.function_name(function)}: "
-                f"{result.message}"
-            )
+            return result.message
         if not isinstance(result, capi.Returned):
-            raise InternalError(f"a slow twin could not be instantiated: {result}")
+            raise InternalError(f"a twin could not be instantiated: {result}")
         func: wasmtime.Func = result.values[0].export(twin.export)
         return func
 
@@ -256,6 +306,10 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         memory.write(WATCH_BASE, bytes(active))
         self._watched = list(ranges)
 
+    def _select_flavours(self, wishes: Wishes) -> None:
+        """Lead the functions to these flavours; from any thread."""
+        self._flavours.select(wishes, self._installed)
+
     def _foresee_traps(self, on: bool) -> None:
         """Whether slow twins ask the host before an access that is out of bounds."""
         self._debug_memory.set_u8(WATCH_BASE + PRECISE, on)
@@ -274,6 +328,12 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """
         head: int = _U32.unpack_from(self._debug_bytes, fp)[0]
         return head
+
+    def _raw_frame(self, fp: int, head: int, resume_point: int) -> RawFrame:
+        """The innermost frame of a guest that is at a check."""
+        function = head & ~SLOW
+        size = self._module.plan(function).frame.size
+        return RawFrame(self._id, fp, function, resume_point, head != function, False, size)
 
     def _read_slot(self, valtype: ValType, address: int) -> object:
         """A local or operand from its place in the shadow frame."""

@@ -19,12 +19,17 @@ from ..engine.events import Location
 from ..errors import NotFoundError
 from ..instrument import (
     FRAME_MODES,
+    CodeMap,
     Companion,
+    Flavour,
+    FlavourOptions,
     FrameMode,
     FunctionPlan,
     Instrumented,
+    NoFlavourError,
     Place,
     entered_from_outside,
+    flavours,
     instrument,
     slow_twin,
 )
@@ -33,12 +38,13 @@ from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, rea
 from ._cache import USER_CACHE, ModuleCache
 from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
+from ._flavours import FlavourKey
 from ._progress import Progress, Stage, Teller
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
 from ._util import NoPublicConstructor
 
-__all__ = ["GuestModule", "SlowTwin", "Source", "load_module", "read_source"]
+__all__ = ["GuestModule", "Twin", "Source", "load_module", "read_source"]
 
 Source = bytes | bytearray | str | Path
 """What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
@@ -52,13 +58,15 @@ _QUICK = 1_000
 
 
 @frozen
-class SlowTwin:
-    """A compiled companion module with one function's slow twin."""
+class Twin:
+    """A compiled companion module with a slow twin or a flavour of one function."""
 
     compiled: wasmtime.Module
     export: str
     imports: tuple[str, ...]
     """What it imports, by the main module's reserved names."""
+    block: range = range(0)
+    """Addresses of a flavour's check sites."""
 
 
 @final
@@ -79,7 +87,12 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._name = name
         self._instrumented = instrumented
         self._compiled = compiled
-        self._slow: dict[tuple[int, TwinKey], SlowTwin] = {}
+        self._slow: dict[tuple[int, TwinKey], Twin] = {}
+        self._flavours: dict[tuple[int, FlavourKey], Twin] = {}
+        self._blocks: dict[tuple[int, FlavourKey], range] = {}
+        self._blocks_end = instrumented.layout.blocks_base
+        self._flavour_maps: dict[str, CodeMap] = {}
+        """By the name that the engine's backtraces have for them."""
         self._bodies = [
             (function.body.start, function.body.end, function.index)
             for function in self.original.functions
@@ -260,6 +273,9 @@ class GuestModule(metaclass=NoPublicConstructor):
             return None
         if frames[0].module_name == self.companion_name:
             return None
+        code_map = self._flavour_maps.get(frames[0].module_name or "")
+        if code_map is not None:
+            return code_map.to_original(InstrumentedOffset(frames[0].module_offset))
         place = self._instrumented.code_map.to_original(InstrumentedOffset(frames[0].module_offset))
         return place if place is not None and place.function == frames[0].func_index else None
 
@@ -281,9 +297,9 @@ class GuestModule(metaclass=NoPublicConstructor):
         plan = self.plan(function)
         await compute(lambda tick: plan.typed())
 
-    # ── slow twins ─────────────────────────────────────────────────────────────────────────────
+    # ── slow twins and flavours ────────────────────────────────────────────────────────────────
 
-    async def slow_twin(self, function: int, conditions: TwinKey = ()) -> SlowTwin:
+    async def slow_twin(self, function: int, conditions: TwinKey = ()) -> Twin:
         """The compiled companion that holds a function's slow twin.
 
         Made at the first call, off the trio thread, and kept.  Cancelled: nothing is kept.
@@ -295,21 +311,59 @@ class GuestModule(metaclass=NoPublicConstructor):
             await trio.lowlevel.checkpoint()
             return known
 
-        def work(tick: Callable[[], None]) -> SlowTwin:
+        def work(tick: Callable[[], None]) -> Twin:
             with collections_held_back():
                 compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
                 companion: Companion = slow_twin(
                     self._instrumented, [function], tick=tick, conditions={function: compiled_conditions},
                     casts=capi.has_casts(self._engine),
                 )  # fmt: skip
-                imports = tuple(dict.fromkeys(each.name for each in decode_module(companion.wasm).imports))
-            compiled = capi.compile(self._engine, companion.wasm)
-            return SlowTwin(compiled, companion.entries[function], imports)
+            return self._compiled_twin(companion.wasm, companion.entries[function])
 
         check_room(MODULE, lasting=True)
         made = await compute(work)
         self._slow[function, conditions] = made
         return made
+
+    async def flavour(self, function: int, key: FlavourKey) -> Twin:
+        """The compiled companion that holds a flavour of a function; as :meth:`slow_twin`.
+
+        :raises NoFlavourError: there can't be one.
+        """
+        known = self._flavours.get((function, key))
+        if known is not None:
+            await trio.lowlevel.checkpoint()
+            return known
+        plan, layout = self.plan(function), self._instrumented.layout
+        block = self._blocks.get((function, key))
+        if block is None:
+            block = range(self._blocks_end, self._blocks_end + len(plan.sites))
+            if block.stop > layout.blocks_base + layout.blocks:
+                await trio.lowlevel.checkpoint()
+                raise NoFlavourError("there is no room for its check sites")
+            # Cancelled further down: the place stays for the next time.
+            self._blocks_end = block.stop
+            self._blocks[function, key] = block
+        called = f"{self.companion_name}:{block.start}"
+
+        def work(tick: Callable[[], None]) -> tuple[Twin, CodeMap]:
+            with collections_held_back():
+                guarded = tuple((k, texts) for k, texts in key.points if texts)
+                conditions = compile_conditions(self.original, plan, guarded)
+                options = FlavourOptions({k: conditions.get(k) for k, _ in key.points})
+                wanted = [Flavour(function, block.start, options)]
+                made = flavours(self._instrumented, wanted, called=called, tick=tick)
+            return self._compiled_twin(made.wasm, made.entries[0], block), made.code_map
+
+        made, code_map = await compute(work)
+        self._flavours[function, key] = made
+        self._flavour_maps[called] = code_map
+        return made
+
+    def _compiled_twin(self, wasm: bytes, export: str, block: range = range(0)) -> Twin:
+        with collections_held_back():
+            imports = tuple(dict.fromkeys(each.name for each in decode_module(wasm).imports))
+        return Twin(capi.compile(self._engine, wasm), export, imports, block)
 
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""

@@ -35,6 +35,8 @@ class HookStop:
     verdict: Verdict | None
     answer: int = 0
     """What the hook is to answer, where that is known already: 0, or 1 + a resume point."""
+    flavoured: bool = False
+    """Nothing has been decided: the function is to go on in a flavour, which has to be made."""
 
 
 @define

@@ -302,6 +302,20 @@ class StopControls:
         self._core.arming.rearm()
 
     @property
+    def flavours(self) -> bool:
+        """Whether functions may run in flavours: copies that test conditions and stop bytes at full speed.
+
+        On by default.  Off: functions that have breakpoints run in their slow twins.  What the guest does and
+        where it stops is the same.  Takes effect at the next check site.
+        """
+        return self._core.arming.flavours
+
+    @flavours.setter
+    def flavours(self, on: bool) -> None:
+        self._core.arming.flavours = on
+        self._core.arming.rearm()
+
+    @property
     def stop_on_instances(self) -> bool:
         """Pause when a module has been instantiated, before its start function runs."""
         return self._core.stop_on_instances

@@ -32,6 +32,8 @@ class Kind(enum.IntEnum):
     """A slow twin is before an instruction that touches a watched range of memory."""
     THROW = 4
     """A slow twin has been sent to where the host throws an exception."""
+    LEFT = 5
+    """A flavour has left, and its function has no slow twin yet."""
 
 
 class Reason(enum.Enum):

@@ -34,7 +34,8 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 """
 
 from ._code_map import CodeMap, Place
-from ._companion import Companion, slow_twin
+from ._companion import Companion, Flavour, FlavourCompanion, flavours, slow_twin
+from ._flavour import FlavourOptions, NoFlavourError
 from ._frames import (
     ENTERED_OFFSET,
     HEADER_SIZE,
@@ -46,11 +47,13 @@ from ._frames import (
 )
 from ._layout import (
     HOOK_SLOT,
+    KIND_LEFT,
     KIND_SITE,
     KIND_STOP,
     KIND_THROW,
     KIND_TRAP,
     KIND_WATCH,
+    NO_DISPATCH,
     STACK_SIZE,
     TRACE_BASE,
     TRACE_ENTRIES,
@@ -82,12 +85,14 @@ __all__ = [
     "HEADER_SIZE",
     "HOOK_SLOT",
     "INSTANCE_OFFSET",
+    "KIND_LEFT",
     "KIND_SITE",
     "KIND_STOP",
     "KIND_TRAP",
     "KIND_THROW",
     "KIND_WATCH",
     "MATERIALISED",
+    "NO_DISPATCH",
     "PRECISE",
     "READS",
     "RESUME_OFFSET",
@@ -105,11 +110,15 @@ __all__ = [
     "ConditionPlaces",
     "Conditions",
     "DamagedError",
+    "Flavour",
+    "FlavourCompanion",
+    "FlavourOptions",
     "FrameLayout",
     "FrameMode",
     "FunctionPlan",
     "Instrumented",
     "Layout",
+    "NoFlavourError",
     "Place",
     "Recipe",
     "Reserved",
@@ -117,6 +126,7 @@ __all__ = [
     "accesses",
     "entered_from_outside",
     "evaluate",
+    "flavours",
     "instrument",
     "restored",
     "saved",

@@ -151,7 +151,7 @@ class Additions:
         """``ref.null`` of this type's hierarchy."""
         return emit.ref_null(TOP_TYPES[self.reference_kind(type)].code)
 
-    def _cast(self, type: ValType) -> bytes:
+    def cast(self, type: ValType) -> bytes:
         """From the reference table's type to *type*; fails for an unset non-nullable local only."""
         top = TOP_TYPES[self.reference_kind(type)]
         if type == top:
@@ -185,7 +185,7 @@ class Additions:
         code = self._loads.get((type, offset))
         if code is None:
             if type.is_ref:
-                code = emit.table_get(self.reference_table(type)) + self._cast(type)
+                code = emit.table_get(self.reference_table(type)) + self.cast(type)
             else:
                 opcode, _, align = _ACCESSES[type.code]
                 code = opcode + emit.memarg(align, self.debug_memory, offset)

@@ -5,13 +5,39 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
+from attrs import frozen
+
 from ..wasm import I32, Body, Instruction, ValType
 from . import _emit as emit
 
-__all__ = ["INSERTED", "BodyWriter"]
+__all__ = ["INSERTED", "BodyWriter", "FastTwin"]
 
 INSERTED: Final = 0x8000_0000
 """Flag in :attr:`BodyWriter.old`: the bytes from here on were inserted before that place."""
+
+
+@frozen
+class FastTwin:
+    """A rewritten body.
+
+    :ivar body: local declarations and code, without the size.
+    :ivar new: offsets in ``body`` at which ranges begin, ascending.
+    :ivar old: for each of ``new``, the file offset in the original module; with
+        :data:`~trio_wasmdbg.instrument._body.INSERTED` set, the range was inserted before that place, else
+        it was copied from there.
+    :ivar sites: for each check site its resume point and kind, as ``resume_point << 2 | kind``.
+    :ivar unassigned: for each call, and each resume point at which the function may leave, the mask of locals
+        that are zero and not in the frame.
+    :ivar activity: from which instructions on the frame is pushed or not, ascending; of interest only for
+        those that call or may trap.
+    """
+
+    body: bytes
+    new: array[int]
+    old: array[int]
+    sites: array[int]
+    unassigned: dict[int, int]
+    activity: list[tuple[int, bool]]
 
 
 class BodyWriter:

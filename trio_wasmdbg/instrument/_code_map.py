@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from attrs import define, field, frozen
 
 from ..addresses import InstrumentedOffset, ModuleOffset
-from ._body import INSERTED
-from ._fast_twin import FastTwin
+from ._body import INSERTED, FastTwin
 
 __all__ = ["CodeMap", "Place"]
 

@@ -1,4 +1,4 @@
-"""Companion modules: slow twins of some functions, made when they are needed.
+"""Companion modules: slow twins of some functions, or flavours of them, made when they are needed.
 
 A companion is instantiated in the store of its main instance, imports everything that it works on
 from there, and exports one function for each slow twin, to be put into that function's slot.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ..wasm import (
     FUNCREF,
@@ -28,6 +28,9 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import FrameAccess
+from ._body import FastTwin
+from ._code_map import CodeMap
+from ._flavour import MAX_INSTRUCTIONS, FlavourBuilder, FlavourOptions, NoFlavourError, adapter
 from ._frames import RESUME_OFFSET
 from ._imports import CompanionImports
 from ._layout import KIND_TRAP
@@ -37,7 +40,7 @@ from ._slow_twin import SlowTwinBuilder
 from ._trace import note_function, stop_function
 from ._watch import Conditions, outside_function, watch_function
 
-__all__ = ["Companion", "slow_twin"]
+__all__ = ["Companion", "Flavour", "FlavourCompanion", "flavours", "slow_twin"]
 
 
 @frozen
@@ -93,14 +96,7 @@ def slow_twin(
     bodies = [code for _, code in added]
     chunks: list[int] = []
     names, entries = instrumented.names, dict[int, str]()
-    # A host function that a slow twin calls may ask its caller for a memory, by its export's name:
-    # all of WASI's do.
-    exports = [
-        name(export.name) + bytes((ExternKind.MEMORY,)) + uleb(export.index)
-        for export in instrumented.original.exports
-        if export.kind is ExternKind.MEMORY
-        and not instrumented.original.memories[export.index].type.limits.shared
-    ]
+    exports = _memories(instrumented)
     for plan in plans:
         builder = SlowTwinBuilder(
             plan, imports, first=first, stop=stop, note=note, trap=trap, watch=watch, outside=outside,
@@ -117,10 +113,117 @@ def slow_twin(
         exports.append(name(entries[plan.index]) + bytes((ExternKind.FUNCTION,)) + uleb(first))
         first += len(made)
         tick()
+    wasm, _ = _assemble(imports, names.companion, functions, bodies, exports, chunks)
+    return Companion(wasm, entries)
+
+
+@frozen
+class Flavour:
+    """A flavour that is wanted.
+
+    :ivar index: function index, of a defined function.
+    :ivar block: address of the bytes of its check sites, as many as the fast twin has, of
+        :attr:`Layout.blocks <trio_wasmdbg.instrument.Layout>`.
+    """
+
+    index: int
+    block: int
+    options: FlavourOptions = field(factory=FlavourOptions)
+
+
+@frozen
+class FlavourCompanion:
+    """A module with flavours.
+
+    :ivar wasm: its bytes.  It imports what a :class:`Companion` does.
+    :ivar entries: for each flavour, the export to be put into a slot.
+    :ivar code_map: from offsets in ``wasm`` to offsets in the original.
+    """
+
+    wasm: bytes
+    entries: tuple[str, ...]
+    code_map: CodeMap = field(repr=False)
+
+
+def flavours(
+    instrumented: Instrumented,
+    wanted: Sequence[Flavour],
+    *,
+    called: str,
+    tick: Callable[[], None] = no_tick,
+) -> FlavourCompanion:
+    """A companion with flavours of functions.
+
+    :param called: the module's name, by which backtraces tell it from others.
+    :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
+    :raises NoFlavourError: one of the functions can't have the flavour.
+    :raises LookupError: a function is imported, or does not exist.
+    """
+    imports = CompanionImports(instrumented)
+    if imports.shared_memory:
+        raise NoFlavourError("its module has a shared memory")
+    plans = [instrumented.plan(each.index) for each in wanted]
+    for each, plan in zip(wanted, plans, strict=True):
+        if plan.instructions > MAX_INSTRUCTIONS:
+            raise NoFlavourError(f"it has {plan.instructions:,} instructions")
+        imports.scan(plan, structured=True)
+        for condition in each.options.points.values():
+            if condition is not None:
+                imports.need_globals(condition.globals)
+        tick()
+    imports.finish()
+    first = imports.function_count
+    functions: list[bytes] = []
+    bodies: list[bytes] = []
+    exports = _memories(instrumented)
+    entries: list[str] = []
+    twins: list[FastTwin] = []
+    for each, plan in zip(wanted, plans, strict=True):
+        builder = FlavourBuilder(plan, imports, each.options, block=each.block, tick=tick)
+        twins.append(builder.build())
+        original = instrumented.original.functions[each.index]
+        entry = first + len(bodies)
+        functions += [uleb(imports.additions.cold_type(original.type.results)), uleb(original.type_index)]
+        bodies += [adapter(plan, imports, entry + 1), twins[-1].body]
+        entries.append(f"{instrumented.names.prefix}s{len(entries)}")
+        exports.append(name(entries[-1]) + bytes((ExternKind.FUNCTION,)) + uleb(entry))
+        tick()
+    wasm, offsets = _assemble(imports, called, functions, bodies, exports)
+    code_map = CodeMap()
+    for each, offset, twin in zip(wanted, offsets[1::2], twins, strict=True):
+        code_map.add(each.index, offset, twin)
+    return FlavourCompanion(wasm, tuple(entries), code_map)
+
+
+def _memories(instrumented: Instrumented) -> list[bytes]:
+    """Exports of the memories that the original exports.
+
+    A host function that a twin calls may ask its caller for a memory, by its export's name: all of WASI's do.
+    """
+    original = instrumented.original
+    return [
+        name(export.name) + bytes((ExternKind.MEMORY,)) + uleb(export.index)
+        for export in original.exports
+        if export.kind is ExternKind.MEMORY and not original.memories[export.index].type.limits.shared
+    ]
+
+
+def _assemble(
+    imports: CompanionImports,
+    called: str,
+    functions: Sequence[bytes],
+    bodies: Sequence[bytes],
+    exports: Sequence[bytes],
+    chunks: Sequence[int] = (),
+) -> tuple[bytes, list[int]]:
+    """The module, and where its bodies (without their size) begin in it.
+
+    :param functions: type indices of the functions, encoded.
+    """
     import_payload = imports.encode()
     parts = [
         MAGIC,
-        section(SectionId.TYPE, type_section(additions)),
+        section(SectionId.TYPE, type_section(imports.additions)),
         section(SectionId.IMPORT, import_payload),
         section(SectionId.FUNCTION, vector(functions)),
     ]
@@ -140,11 +243,18 @@ def slow_twin(
             ]
         )
         parts.append(section(SectionId.ELEMENT, vector([segment])))
-    parts.append(section(SectionId.CODE, vector(map(body, bodies))))
+    entries = [body(code) for code in bodies]
+    code = section(SectionId.CODE, vector(entries))
+    end = sum(map(len, parts)) + len(code)
+    offsets = []
+    for entry, content in zip(reversed(entries), reversed(bodies), strict=True):
+        offsets.append(end - len(content))
+        end -= len(entry)
+    parts.append(code)
     # Name section: subsection 0 is the module's name.
-    called = name(instrumented.names.companion)
-    parts.append(section(SectionId.CUSTOM, name("name") + b"\0" + uleb(len(called)) + called))
-    return Companion(b"".join(parts), entries)
+    label = name(called)
+    parts.append(section(SectionId.CUSTOM, name("name") + b"\0" + uleb(len(label)) + label))
+    return b"".join(parts), offsets[::-1]
 
 
 def _ask(imports: CompanionImports, kind: int) -> bytes:

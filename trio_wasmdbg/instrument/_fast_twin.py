@@ -33,12 +33,10 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Final
 
-from attrs import frozen
-
-from ..wasm import I32, FuncType, Instruction, Module, Operand, TypedBody, ValType, uleb
+from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, KEEP, SP, Additions, FrameAccess
-from ._body import BodyWriter
+from ._body import BodyWriter, FastTwin
 from ._entry_twin import entry_code, entry_ranges
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import RESUME_OFFSET, FrameLayout
@@ -47,9 +45,9 @@ from ._layout import SITES_BASE
 from ._liveness import Liveness
 from ._recipes import Recipes
 from ._stores import MANY_OPERANDS, Copied, FrameStores, operand_below, still_stored
-from ._survey import Facts, branch_depths, survey
+from ._survey import Facts, Survey, branch_depths, call_signature, survey
 
-__all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwin", "FastTwinBuilder"]
+__all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwinBuilder"]
 
 ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
 
@@ -60,33 +58,9 @@ MAX_LOCALS: Final = 50_000
 """The engine's limit of a function's locals."""
 
 _ASSIGN, _GLOBAL, _SELECT, _DIVISION, _HELPED, _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END = range(11)
-_BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW = range(11, 19)
+_BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW, _POINT = range(11, 20)
 _TRAPPING = -1
-assert len(Kind) == 19 and Kind.END == _END and Kind.THROW == _THROW
-
-
-@frozen
-class FastTwin:
-    """A rewritten body.
-
-    :ivar body: local declarations and code, without the size.
-    :ivar new: offsets in ``body`` at which ranges begin, ascending.
-    :ivar old: for each of ``new``, the file offset in the original module; with
-        :data:`~trio_wasmdbg.instrument._body.INSERTED` set, the range was inserted before that place, else
-        it was copied from there.
-    :ivar sites: for each check site its resume point and kind, as ``resume_point << 2 | kind``.
-    :ivar unassigned: for each call, and each resume point at which the function may leave, the mask of locals
-        that are zero and not in the frame.
-    :ivar activity: from which instructions on the frame is pushed or not, ascending; of interest only for
-        those that call or may trap.
-    """
-
-    body: bytes
-    new: array[int]
-    old: array[int]
-    sites: array[int]
-    unassigned: dict[int, int]
-    activity: list[tuple[int, bool]]
+assert len(Kind) == 20 and Kind.END == _END and Kind.POINT == _POINT
 
 
 class FastTwinBuilder:
@@ -117,7 +91,7 @@ class FastTwinBuilder:
         self._first_site = first_site
         self._tick = tick
         self._type = typed.function.type
-        self._survey = survey(typed)
+        self._survey = self._look(typed)
         self._live = live
         self._recipes = recipes
         self._fp = len(typed.locals)
@@ -148,6 +122,47 @@ class FastTwinBuilder:
                 self._settable |= 1 << i
         self.tail_called: set[int] = set()
         """Functions that :meth:`build` has found a ``return_call`` of."""
+
+    # ── what flavours do in their own way (see ``_flavour``) ───────────────────────────────────
+
+    def _look(self, typed: TypedBody) -> Survey:
+        return survey(typed)
+
+    def _global(self, index: int) -> int:
+        """The index here of a global of the original."""
+        return index + FIRST_GLOBAL
+
+    def _copy_call(self, instruction: Instruction) -> None:
+        """Copies a call, the call only."""
+        self._writer.copy_to(instruction.end)
+
+    def _tail_call(self, instruction: Instruction) -> None:
+        """The frame is popped, and the tail call comes next."""
+
+    def _helped(self, instruction: Instruction) -> None:
+        """An instruction that works on the module's own segments or functions."""
+        self._note(_HELPED, instruction)
+
+    def _branch(self, kind: int, instruction: Instruction) -> None:
+        """A branch; the state has been given to its labels."""
+
+    def _return_depth(self) -> int:
+        """What ``return`` branches by."""
+        return len(self._labels) - 1
+
+    def _begin_loop(self, k: int) -> None:
+        """The code of a loop begins."""
+
+    def _point(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
+        """There is something to do before instruction *k*."""
+
+    def _dead(self, kind: int, instruction: Instruction) -> None:
+        """An instruction that can't be reached."""
+
+    def _at_end(self) -> None:
+        """The results are on the operand stack, and the frame is not popped yet."""
+
+    # ── the pass ───────────────────────────────────────────────────────────────────────────────
 
     def build(self) -> FastTwin:
         """The rewritten body, or, if it would become larger than the engine allows, an entry twin."""
@@ -188,14 +203,17 @@ class FastTwinBuilder:
                 self._note_activity(k)
             elif kind == _GLOBAL:
                 code = b"\x23" if instruction.op.code == 0x23 else b"\x24"
-                writer.replace(instruction, code + uleb(instruction.imm + FIRST_GLOBAL))
+                writer.replace(instruction, code + uleb(self._global(instruction.imm)))
             elif kind == _RETURN:
-                writer.replace(instruction, emit.br(len(self._labels) - 1))
+                writer.replace(instruction, emit.br(self._return_depth()))
                 if reachable[k]:
                     self._labels[0].branch(self._now)
             elif reachable[k]:
                 self._execute(k, kind, instruction, stacks[k])
+            else:
+                self._dead(kind, instruction)
         writer.copy_to(instructions[-1].end)
+        self._at_end()
         writer.out += self._deactivation() + emit.RETURN + emit.END + self._way_out() + emit.END
         return self._finish()
 
@@ -215,6 +233,7 @@ class FastTwinBuilder:
         if _BRANCH <= kind <= _BRANCH_TABLE:
             for depth in branch_depths(instruction):
                 self._labels[-1 - depth].branch(self._now)
+            self._branch(kind, instruction)
         elif kind == _CALL:
             self._call(k, instruction, stack)
         elif kind == _DIVISION:
@@ -227,13 +246,16 @@ class FastTwinBuilder:
             assert stack is not None
             self._keep_stored(stack, stack.height - 2)
         elif kind == _HELPED:
-            self._note(kind, instruction)
+            self._helped(instruction)
         elif kind == _TAIL_CALL:
             self._note(kind, instruction)
             self._writer.copy_to(instruction.offset)
             self._writer.out += self._deactivation()
+            self._tail_call(instruction)
         elif kind == _THROW:
             self._throw(k, instruction)
+        elif kind == _POINT:
+            self._point(k, instruction, stack)
 
     # ── what is stored ─────────────────────────────────────────────────────────────────────────
 
@@ -416,6 +438,7 @@ class FastTwinBuilder:
         now.dirty |= assigned
         now.zero &= ~assigned
         writer.copy_to(instruction.end)
+        self._begin_loop(k)
         if facts.catches:
             self._check_caught(k + 1, control.params, control.height, self._needed(k))
         elif facts.endless:
@@ -468,7 +491,7 @@ class FastTwinBuilder:
             self._now.zero |= settable
 
     def _call(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
-        arguments, results = self._signature(instruction)
+        arguments, results = call_signature(self._module, instruction)
         high = (stack.height + 1 if stack is not None else 0) - arguments
         writer, stores, now = self._writer, self._stores, self._now
         self._activate(k)
@@ -484,20 +507,10 @@ class FastTwinBuilder:
         if self._tries:
             self._tries[-1].throw(now)
         self._unassigned[k] = now.zero
-        writer.copy_to(instruction.end)
+        self._copy_call(instruction)
         # After the call: only the results are not in the frame.
         operands = stores.operands(stores.peek(results, high))
         self._check(k + 1, AFTER_CALL, operands + self._exit(k + 1, keep=True))
-
-    def _signature(self, instruction: Instruction) -> tuple[int, tuple[ValType, ...]]:
-        """Operands popped by a call (the callee's index among them), and its results."""
-        module, imm, code = self._module, instruction.imm, instruction.op.code
-        type: FuncType
-        if code == 0x10:
-            type = module.functions[imm].type
-            return len(type.params), type.results
-        type = module.func_type(imm.type_index if code == 0x11 else imm)
-        return len(type.params) + 1, type.results
 
     def _before_trap(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
         """Makes the frame whole, but for operands that can be worked out."""

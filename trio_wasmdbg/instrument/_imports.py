@@ -122,14 +122,21 @@ class CompanionImports:
         """The companion's index of a global of the original."""
         return self._globals[index]
 
-    def scan(self, plan: FunctionPlan) -> None:
-        """Collects what the slow twin of this function will need."""
+    def scan(self, plan: FunctionPlan, *, structured: bool = False) -> None:
+        """Collects what the slow twin of this function will need.
+
+        :param structured: it is for a copy that has the dead code as well.
+        """
         typed = plan.typed()
         shared = self.shared_memory
         for k, instruction in enumerate(typed.instructions):
             op, imm = instruction.op, instruction.imm
             kind = op.imm
-            if kind is Imm.NONE or not typed.reachable[k]:
+            if kind is Imm.NONE:
+                continue
+            if not typed.reachable[k] and not (
+                structured and (kind is Imm.GLOBAL or kind is Imm.TAG or kind is Imm.TRY_TABLE)
+            ):
                 continue
             if shared:
                 number = helper_number(self.additions, typed, k)

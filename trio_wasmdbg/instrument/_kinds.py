@@ -52,6 +52,8 @@ class Kind(IntEnum):
     CALL = 16
     TAIL_CALL = 17
     THROW = 18
+    POINT = 19
+    """No instruction: a flavour has something to do before the one that follows."""
 
 
 _LIMITS: Final = {

@@ -11,6 +11,9 @@ constant of the machine code)::
     sites_base ..        one byte for each check site of the fast twins
     stops_base ..        one byte for each instruction of the module
     counts_base ..       four bytes for each instruction: how often it was executed
+    blocks_base ..       bytes for the check sites of flavours, given out as they are made
+    entries_base ..      four bytes for each instruction: the slot of a flavour to be entered there, or 0
+    heads_base ..        four bytes for each defined function: the address of its first entry, or 0
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from attrs import frozen
 from ..wasm import Module
 
 __all__ = [
+    "ASK",
     "HOOK_SLOT",
+    "KIND_LEFT",
     "KIND_SITE",
     "KIND_STOP",
     "KIND_THROW",
@@ -34,6 +39,7 @@ __all__ = [
     "WATCH_CAPACITY",
     "WATCH_ENTRIES",
     "WATCH_ENTRY_SIZE",
+    "NO_DISPATCH",
     "Layout",
     "Reserved",
 ]
@@ -62,6 +68,22 @@ KIND_WATCH = 3
 KIND_THROW = 4
 """First argument of the hook: a slow twin has been sent to where the host throws an exception."""
 
+KIND_LEFT = 5
+"""First argument of the hook: a flavour has left, for the slow twin; otherwise like :data:`KIND_SITE`."""
+
+NO_DISPATCH = 0x8000_0000
+"""Flag in the resume point that a slot is entered with: go on in the slow twin, not in a flavour."""
+
+ASK = 0x4000_0000
+"""Flag in the resume point that a stub is entered with: ask the host which flavour to go on in.
+Resume points are smaller."""
+
+SPARE_BLOCKS = 1 << 16
+"""Bytes for the check sites of flavours, besides one for each check site of the module."""
+
+SPARE_SLOTS = 256
+"""Slots for flavours, besides one for each function."""
+
 
 @frozen
 class Layout:
@@ -72,7 +94,17 @@ class Layout:
     :ivar sites_base: address of the byte of check site 0; ``sites`` of them.
     :ivar stops_base: address of the first function's first stop byte; ``stops`` of them.
     :ivar counts_base: address of the u32 that belongs to the first stop byte; likewise.
+    :ivar blocks_base: address of the first byte for check sites of flavours; ``blocks`` of them.
+    :ivar entries_base: address of the u32 that belongs to the first stop byte: the slot of the flavour that
+        the function is to go on in when it comes there, or 0.
+    :ivar heads_base: address of the u32 of the first defined function: the address of the entry that belongs
+        to its first instruction, or 0 while it has no flavour.
     :ivar memory_pages: size of the debug memory in pages of 64 KiB.
+    :ivar functions: number of defined functions.
+    :ivar first_stub_slot: index of the first stub: one for each different list of results, in the order in
+        which functions have them.
+    :ivar first_free_slot: index of the first slot for flavours.
+    :ivar slots: size of the slots table.
     :ivar hook_slot: index of the hook in the slots table.
     :ivar first_function_slot: index of the first defined function's slot; the others follow in order.
     """
@@ -84,17 +116,35 @@ class Layout:
     stops_base: int
     stops: int
     counts_base: int
+    blocks_base: int
+    blocks: int
+    entries_base: int
+    heads_base: int
     memory_pages: int
+    functions: int
+    first_stub_slot: int
+    first_free_slot: int
+    slots: int
     hook_slot: int = HOOK_SLOT
     first_function_slot: int = HOOK_SLOT + 1
 
     @classmethod
-    def of(cls, sites: int, stops: int) -> Layout:
-        """The layout for so many check sites and instructions."""
+    def of(cls, sites: int, stops: int, functions: int = 0, stubs: int = 0) -> Layout:
+        """The layout for so many check sites and instructions, functions and different results."""
         stops_base = SITES_BASE + (sites + 15 & ~15)
         counts_base = stops_base + stops + 15 & ~15
-        pages = (counts_base + 4 * stops + PAGE - 1) // PAGE
-        return cls(STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, counts_base, pages)
+        blocks_base = counts_base + 4 * stops
+        blocks = sites + SPARE_BLOCKS
+        entries_base = blocks_base + blocks + 3 & ~3
+        heads_base = entries_base + 4 * stops
+        pages = (heads_base + 4 * functions + PAGE - 1) // PAGE
+        first_stub_slot = HOOK_SLOT + 1 + functions
+        first_free_slot = first_stub_slot + stubs
+        slots = first_free_slot + functions + SPARE_SLOTS
+        return cls(
+            STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, counts_base, blocks_base, blocks,
+            entries_base, heads_base, pages, functions, first_stub_slot, first_free_slot, slots,
+        )  # fmt: skip
 
 
 TRACE_BASE = STACK_SIZE

@@ -11,8 +11,8 @@ from array import array
 from ..errors import UnsupportedFeatureError
 from ..wasm import Flow, Function, Imm, Module, read_body, uleb
 from ._additions import FIRST_GLOBAL
-from ._body import INSERTED
-from ._fast_twin import MAX_BODY, FastTwin
+from ._body import INSERTED, FastTwin
+from ._fast_twin import MAX_BODY
 
 __all__ = ["opaque_twin"]
 

@@ -17,8 +17,9 @@ from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
 from ..wasm import ControlFrame, Flow, Module, TypedBody, ValType, operand_types, type_body
 from ._additions import Additions
+from ._body import FastTwin
 from ._code_map import CodeMap
-from ._fast_twin import FastTwin, FastTwinBuilder
+from ._fast_twin import FastTwinBuilder
 from ._frames import FrameLayout
 from ._kinds import TRAPS
 from ._layout import SITES_BASE, Layout, Reserved
@@ -100,6 +101,23 @@ class FunctionPlan:
     def stop_addresses(self) -> range:
         """Addresses of the stop bytes."""
         return range(self.stop_base, self.stop_base + self.instructions)
+
+    @property
+    def entries(self) -> int:
+        """Address of the u32 of resume point 0 that says which flavour is to be entered there (see
+        :class:`Layout <trio_wasmdbg.instrument.Layout>`); that of ``k`` is ``4 * k`` further on."""
+        layout = self._owner.layout
+        return layout.entries_base + 4 * (self.stop_base - layout.stops_base)
+
+    @property
+    def head(self) -> int:
+        """Address of the u32 that leads stubs to :attr:`entries`."""
+        return self._owner.layout.heads_base + 4 * (self.slot - self._owner.layout.first_function_slot)
+
+    @property
+    def stub_slot(self) -> int:
+        """Slot of a stub of its type."""
+        return self._owner.stub_slot(self.index)
 
     @property
     def offsets(self) -> array[int]:
@@ -207,6 +225,14 @@ class FunctionPlan:
         """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left."""
         return self._owner._details(self.index).analysis().unassigned
 
+    def live(self) -> Liveness | None:
+        """What its fast twin stores locals by; None if it stores them all."""
+        return self._owner._details(self.index).live()
+
+    def all_recipes(self) -> Recipes | None:
+        """What its fast twin leaves to be worked out; None where the frame need not be whole."""
+        return self._owner._details(self.index).recipes()
+
     def kept(self, k: int) -> int:
         """Mask of the locals that any frame of this function has at instruction *k*.
 
@@ -306,6 +332,7 @@ class Instrumented:
     code_map: CodeMap = field(factory=CodeMap, repr=False)
     opaque: dict[int, UnsupportedFeatureError] = field(factory=dict, repr=False)
     _cache: dict[int, _Details] = field(factory=dict, repr=False)
+    _stub_slots: dict[tuple[ValType, ...], int] = field(factory=dict, repr=False)
 
     def plan(self, index: int) -> FunctionPlan:
         """The plan of a defined function.
@@ -318,6 +345,15 @@ class Instrumented:
                 raise LookupError(f"function {index} can't be debugged: {self.opaque[index]}")
             raise LookupError(f"no function {index} is defined here")
         return plan
+
+    def stub_slot(self, index: int) -> int:
+        """Slot of a stub with the results of this function."""
+        if not self._stub_slots:
+            defined = (function for function in self.original.functions if function.body is not None)
+            kinds = dict.fromkeys(function.type.results for function in defined)
+            first = self.layout.first_stub_slot
+            self._stub_slots.update((results, first + number) for number, results in enumerate(kinds))
+        return self._stub_slots[self.original.functions[index].type.results]
 
     def defined(self) -> Iterator[FunctionPlan]:
         """Plans of all defined functions that are not opaque."""

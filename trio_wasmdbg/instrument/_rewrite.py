@@ -41,11 +41,12 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import HOOK_TYPE, KEEP, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
-from ._fast_twin import FastTwin, FastTwinBuilder
+from ._body import FastTwin
+from ._fast_twin import FastTwinBuilder
 from ._frames import MATERIALISED, MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._imports import helper_type
 from ._kinds import NUMERIC
-from ._layout import HOOK_SLOT, KIND_SITE, Layout, Reserved
+from ._layout import ASK, HOOK_SLOT, KIND_LEFT, NO_DISPATCH, Layout, Reserved
 from ._limits import check_limits
 from ._liveness import liveness
 from ._modes import FrameMode
@@ -155,7 +156,8 @@ class _Rewriter:
                 at = index - imported
                 typed = type_body(module, module.functions[index], self._tick)
                 twins[at] = self._fast_twin(typed, frames[at], first_sites[at])
-        result.layout = layout = Layout.of(sites, sum(counts))
+        stubs = len({function.type.results for function in defined})
+        result.layout = layout = Layout.of(sites, sum(counts), len(defined), stubs)
         stop_base = layout.stops_base
         result.plans = [None] * imported
         for at, function in enumerate(defined):
@@ -233,31 +235,47 @@ class _Rewriter:
         return types.values()
 
     def _stub(self, results: tuple[ValType, ...]) -> bytes:
-        """What a slot holds before there is a slow twin: asks the host, which puts one there meanwhile."""
+        """What a slot holds before there is a slow twin.
+
+        Goes on in the flavour that the host has told for this place, if any; else asks the host, which puts
+        a slow twin into the slot meanwhile, or answers with the slot of a flavour, negative.
+        """
         additions, access = self._additions, FrameAccess(self._additions, 0)
+        first = self._module.imported_functions
+        heads = self._result.layout.heads_base - 4 * first
+        fp, rp, found = (emit.local_get(i) for i in range(3))
+        function = access.load_i32(0) + emit.i32_const(SLOW - 1) + emit.I32_AND
+        go = emit.return_call_indirect(additions.cold_type(results), additions.slots_table)
+        load = additions.memory_access
+        hook = emit.call_indirect(additions.type_index(HOOK_TYPE), additions.slots_table)
         return b"".join(
             [
                 emit.local_groups([(1, I32)]),
-                emit.i32_const(KIND_SITE),
-                emit.local_get(0),
-                emit.local_get(1),
-                emit.i32_const(HOOK_SLOT),
-                emit.call_indirect(additions.type_index(HOOK_TYPE), additions.slots_table),
-                emit.local_tee(2),
+                rp + emit.i32_const(ASK) + b"\x49",  # i32.lt_u: no flag
                 emit.IF_EMPTY,
-                emit.local_get(2),
-                emit.i32_const(1),
-                emit.I32_SUB,
-                emit.local_set(1),
+                function + emit.i32_const(2) + b"\x74" + load(0x28, heads, 2) + emit.local_tee(2),
+                emit.IF_EMPTY,
+                found + rp + emit.i32_const(2) + b"\x74" + emit.I32_ADD,
+                load(0x28, 0, 2) + emit.local_tee(2),
+                emit.IF_EMPTY,
+                fp + rp + emit.i32_const(ASK) + emit.I32_ADD + found + go,
                 emit.END,
-                emit.local_get(0),
-                emit.local_get(1),
-                access.load_i32(0),
-                emit.i32_const(SLOW - 1),
-                emit.I32_AND,
-                emit.i32_const(self._first_slot),
-                emit.I32_ADD,
-                emit.return_call_indirect(additions.cold_type(results), additions.slots_table),
+                emit.END,
+                emit.END,
+                # KIND_LEFT with NO_DISPATCH, else KIND_SITE
+                rp + emit.i32_const(31) + b"\x76" + emit.i32_const(KIND_LEFT) + b"\x6c",
+                rp + emit.i32_const(ASK - 1) + emit.I32_AND + emit.local_set(1),
+                fp + rp + emit.i32_const(HOOK_SLOT) + hook + emit.local_tee(2),
+                emit.i32_const(0) + b"\x48",  # i32.lt_s
+                emit.IF_EMPTY,
+                fp + rp + emit.i32_const(0) + found + emit.I32_SUB + go,
+                emit.END,
+                found,
+                emit.IF_EMPTY,
+                found + emit.i32_const(1) + emit.I32_SUB + emit.local_set(1),
+                emit.END,
+                fp + rp + emit.i32_const(NO_DISPATCH) + b"\x72",  # i32.or
+                function + emit.i32_const(self._first_slot) + emit.I32_ADD + go,
                 emit.END,
             ]
         )
@@ -314,6 +332,7 @@ class _Rewriter:
                 stubs.append(self._stub(results))
                 stub_types.append(additions.cold_type(results))
             slots.append(stub_of[results])
+        slots += stub_of.values()
         leaves = [self._leave(results) for results in stub_of]
         stub_types += stub_types
         first_helper = next_function + len(stubs) + len(leaves)
@@ -351,8 +370,7 @@ class _Rewriter:
         )
         emit_section(SectionId.IMPORT, extend(by_id.get(SectionId.IMPORT), [], first=first))
         emit_section(SectionId.FUNCTION, extend(by_id.get(SectionId.FUNCTION), [uleb(t) for t in types]))
-        size = layout.first_function_slot + len(defined)
-        tables = [table_type(TableType(FUNCREF, Limits(size, size)))]
+        tables = [table_type(TableType(FUNCREF, Limits(layout.slots, layout.slots)))]
         for kind in additions.reference_tables:
             limits = Limits(REFERENCE_TABLE_SIZE, REFERENCE_TABLE_SIZE)
             tables.append(table_type(TableType(TOP_TYPES[kind], limits)))

@@ -171,7 +171,8 @@ def _functions(
     _require(sum(site_counts) == len(sites) and sum(range_counts) == len(new), "the arrays' lengths")
     opaque = {function.index for function, flag in zip(defined, flags, strict=True) if flag & _OPAQUE}
     _require(opaque == set(result.opaque), "which functions are opaque")
-    result.layout = layout = Layout.of(len(sites), sum(counts))
+    stubs = len({function.type.results for function in defined})
+    result.layout = layout = Layout.of(len(sites), sum(counts), len(defined), stubs)
     stop_base = layout.stops_base
     imported = module.imported_functions
     first_slot = layout.first_function_slot - imported

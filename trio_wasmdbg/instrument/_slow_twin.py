@@ -12,11 +12,9 @@ Every function made here has the type ``(frame pointer, resume point) -> results
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from ..wasm import (
     I32,
-    Catch,
     ControlFrame,
     Flow,
     Instruction,
@@ -29,12 +27,13 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
+from ._clauses import Clause, first_matches
 from ._foresee import Foresight
 from ._frames import ENTERED_OFFSET, RESUME_OFFSET, SLOW
 from ._imports import CompanionImports
 from ._jumps import CHUNK, FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
-from ._layout import INSTANCE_ID, KIND_THROW
+from ._layout import ASK, INSTANCE_ID, KIND_THROW
 from ._plans import FunctionPlan
 from ._shared import top_types
 from ._trace import ASKS, NOTES
@@ -44,13 +43,6 @@ from ._zeros import PLACE, write_zeros
 __all__ = ["SlowTwinBuilder"]
 
 _FP, _RP, _SCRATCH = FP, RP, 2
-
-
-class _Clause(NamedTuple):
-    """A clause of a ``try_table``, with the construct that it leads to."""
-
-    catch: Catch
-    scope: ControlFrame
 
 
 class SlowTwinBuilder:
@@ -105,7 +97,7 @@ class SlowTwinBuilder:
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
         self._jumps = Jumps(self._typed, self._frame, self._access, imports.additions, first + 1)
-        self._clauses: dict[int, tuple[_Clause, ...]] = {}
+        self._clauses: dict[int, tuple[Clause, ...]] = {}
 
     @property
     def chunks(self) -> int:
@@ -119,12 +111,24 @@ class SlowTwinBuilder:
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
     def _entry(self) -> bytes:
-        """What the slot gets: makes the frame whole, marks it as slow, and goes to the chunk."""
-        access = self._access
+        """What the slot gets: goes on in a flavour if there is one to be entered here; else makes the frame
+        whole, marks it as slow, and goes to the chunk."""
+        access, additions = self._access, self._imports.additions
         header = sleb32(self._plan.index | SLOW)
         left_at = access.load_i32(RESUME_OFFSET) + emit.i32_const(PLACE) + emit.I32_AND
+        fp, rp, found = (emit.local_get(i) for i in range(3))
         parts = [
-            emit.local_groups([]),
+            emit.local_groups([(1, I32)]),
+            rp + emit.i32_const(ASK) + b"\x49",  # i32.lt_u: no flag
+            emit.IF_EMPTY,
+            rp + emit.i32_const(2) + b"\x74",  # i32.shl
+            additions.memory_access(0x28, self._plan.entries, 2) + emit.local_tee(2),
+            emit.IF_EMPTY,
+            fp + rp + emit.i32_const(ASK) + emit.I32_ADD + found,
+            emit.return_call_indirect(additions.cold_type(self._results), additions.slots_table),
+            emit.END,
+            emit.END,
+            rp + emit.i32_const(ASK - 1) + emit.I32_AND + emit.local_set(_RP),
             access.store_i32(ENTERED_OFFSET, left_at),
             write_zeros(self._plan.zeros(), self._frame, access),
             access.store_i32(0, b"\x41" + header),
@@ -407,11 +411,11 @@ class SlowTwinBuilder:
 
     # ── exceptions ─────────────────────────────────────────────────────────────────────────────
 
-    def _catching(self, k: int) -> tuple[_Clause, ...]:
+    def _catching(self, k: int) -> tuple[Clause, ...]:
         """The clauses that an exception thrown by instruction *k* meets, in order."""
         return self._clauses_of(self._typed.scopes[k])
 
-    def _clauses_of(self, innermost: ControlFrame) -> tuple[_Clause, ...]:
+    def _clauses_of(self, innermost: ControlFrame) -> tuple[Clause, ...]:
         path = []
         scope: ControlFrame | None = innermost
         while scope is not None and id(scope) not in self._clauses:
@@ -428,14 +432,14 @@ class SlowTwinBuilder:
                     for _ in range(catch.label):
                         assert target.parent is not None
                         target = target.parent
-                    own.append(_Clause(catch, target))
-                found = _first_matches([*own, *found])
+                    own.append(Clause(catch, target))
+                found = first_matches([*own, *found])
             self._clauses[id(scope)] = found
         return found
 
     def _guarded(
         self,
-        clauses: tuple[_Clause, ...],
+        clauses: tuple[Clause, ...],
         code: bytes,
         loads: list[bytes],
         results: tuple[ValType, ...],
@@ -574,18 +578,3 @@ class SlowTwinBuilder:
         if not asks:
             return b""
         return b"".join([is_precise(self._imports.additions), emit.IF_EMPTY, *asks, emit.END])
-
-
-def _first_matches(clauses: list[_Clause]) -> tuple[_Clause, ...]:
-    """Without the clauses that come too late, because an earlier one catches the same."""
-    kept: list[_Clause] = []
-    tags: set[int] = set()
-    for clause in clauses:
-        tag = clause.catch.tag
-        if tag is None:
-            kept.append(clause)
-            break
-        if tag not in tags:
-            tags.add(tag)
-            kept.append(clause)
-    return tuple(kept)

@@ -58,11 +58,13 @@ _ACTIVE: Final = {WRITES: (0x2D, 0), READS: (0x2D, 1), READS | WRITES: (0x2F, 0)
 
 @frozen
 class ConditionPlaces:
-    """Where a condition's code finds things in a slow twin.
+    """Where a condition's code finds things in a slow twin, or in a flavour.
 
     :ivar layout: of the frame; ``fp`` is the index of the local with its address.
     :ivar scratch: (type, 0 or 1) to the index of a local that is free.
     :ivar global_: index in the original to index here; memories have the same index.
+    :ivar operands: None where locals and operands are in the frame.  Else the locals are the function's own;
+        operands of these heights are in these locals, the others in the frame.
     """
 
     layout: FrameLayout
@@ -70,6 +72,7 @@ class ConditionPlaces:
     debug_memory: int
     scratch: Callable[[ValType, int], int]
     global_: Callable[[int], int]
+    operands: Mapping[int, int] | None = None
 
 
 class Condition(Protocol):

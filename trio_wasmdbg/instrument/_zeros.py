@@ -15,7 +15,7 @@ from . import _emit as emit
 from ._additions import FrameAccess
 from ._frames import MATERIALISED, RESUME_OFFSET, FrameLayout
 
-__all__ = ["PLACE", "bits", "write_zeros"]
+__all__ = ["PLACE", "bits", "write_zeros", "zeros"]
 
 PLACE = ~MATERIALISED & 0xFFFF_FFFF
 """What the second header word is masked with to get the resume point."""
@@ -46,14 +46,14 @@ def write_zeros(unassigned: Mapping[int, int], frame: FrameLayout, access: Frame
     word = access.load_i32(RESUME_OFFSET)
     parts = []
     for ranges, locals in _groups(unassigned).items():
-        zeros = _zeros(locals, frame, access)
+        code = zeros(locals, frame, access)
         if len(ranges) == 1 and ranges[0] == (min(unassigned), max(unassigned)):
-            parts.append(zeros)
+            parts.append(code)
             continue
         for number, (first, last) in enumerate(ranges):
             parts += [word + emit.i32_const(first) + emit.I32_SUB + emit.i32_const(last - first) + b"\x4d"]
             parts += [b"\x72"] if number else []  # i32.le_u, i32.or
-        parts += [emit.IF_EMPTY, zeros, emit.END]
+        parts += [emit.IF_EMPTY, code, emit.END]
     if not parts:
         return b""
     # The flag is the sign bit.
@@ -83,7 +83,8 @@ def _groups(unassigned: Mapping[int, int]) -> dict[Ranges, list[int]]:
     return groups
 
 
-def _zeros(locals: list[int], frame: FrameLayout, access: FrameAccess) -> bytes:
+def zeros(locals: list[int], frame: FrameLayout, access: FrameAccess) -> bytes:
+    """Code that writes the zeros (nulls) of these locals, ascending."""
     parts = []
     for first, count in _runs(locals, frame, access):
         type, offset = frame.locals[first], frame.local(first)
