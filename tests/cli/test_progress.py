@@ -66,3 +66,11 @@ async def test_what_the_block_raises_comes_out_as_it_is(autojump_clock: trio.tes
             await trio.sleep(1)
             raise FileNotFoundError
     assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+async def test_a_line_is_no_wider_than_the_terminal(autojump_clock: trio.testing.MockClock) -> None:
+    terminal = Terminal()
+    async with status("loading " + "x" * 200, terminal, {}):
+        await trio.sleep(PATIENCE + EVERY / 2)
+    first = terminal.getvalue().split("\r")[1]
+    assert first == "loading " + "x" * 71 + "\x1b[K"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, TextIO
@@ -83,12 +84,21 @@ async def _tell(line: Line, stream: TextIO) -> None:
     try:
         while True:
             # To the line's beginning, the text, and whatever was there before is wiped out.
-            stream.write(f"\r{line.text} …{line.bar} {trio.current_time() - began:.0f} s\x1b[K")
+            text = f"{line.text} …{line.bar} {trio.current_time() - began:.0f} s"
+            stream.write(f"\r{text[: _columns(stream) - 1]}\x1b[K")
             stream.flush()
             await trio.sleep(EVERY)
     finally:
         stream.write("\r\x1b[K")
         stream.flush()
+
+
+def _columns(stream: TextIO) -> int:
+    """The terminal's width: what is wider would stay when the line goes away."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
 
 
 def file_size(size: int) -> str:

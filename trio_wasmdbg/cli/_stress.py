@@ -85,7 +85,7 @@ class _Run:
         first, self.report = self.report is None, report
         if first:
             _say(f"seed {report.seed}, profile {report.profile}")
-        self._line.bar = f" {_outcomes(report)}"
+        self._line.bar = f" {_outcomes(report, brief=True)}"
         self._tell_failures(report)
 
     def _tell_failures(self, report: Report) -> None:
@@ -111,13 +111,13 @@ def _say(text: str) -> None:
     print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
 
 
-def _outcomes(report: Report) -> str:
+def _outcomes(report: Report, *, brief: bool = False) -> str:
     counts = report.counts
     dropped = sum(number for name, number in counts.items() if name.startswith("ended: "))
     dropped -= counts["ended: finished"]
+    more = f"{counts['queries']:,} queries, {counts['clients cut off']:,} clients cut off, "
     return (
         f"{counts['cycles']:,} cycles ({counts['ended: finished']:,} finished, {dropped:,} dropped), "
-        f"{counts['cancels']:,} cancels, {counts['interrupted']:,} interrupts, "
-        f"{counts['queries']:,} queries, {counts['clients cut off']:,} clients cut off, "
+        f"{counts['cancels']:,} cancels, {counts['interrupted']:,} interrupts, {'' if brief else more}"
         f"{len(report.failures)} failures"
     )

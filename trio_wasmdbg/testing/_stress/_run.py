@@ -83,8 +83,10 @@ async def stress(
     :returns: the report, in which there is no failure.
     :raises StressFailure: an invariant did not hold; its ``report`` has all failures.
 
-    Warnings, unraisable exceptions and the garbage collector's thresholds are this function's while
-    it runs.  Cancelled: every debuggee is dropped, then Cancelled is raised.
+    While it runs, warnings and exceptions that nobody can catch come here, and the garbage collector does
+    not look at what was there before (:func:`gc.freeze`).
+
+    Cancelled: every debuggee is dropped, then Cancelled is raised.
     """
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}: there are {', '.join(PROFILES)}")
