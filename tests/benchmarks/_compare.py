@@ -40,6 +40,8 @@ async def compare(
             bases[NATIVE] = NATIVE_PLAIN
             runs[NATIVE_PLAIN] = _of_peer(peer, peer.load(program.path, debug=False))
             runs[NATIVE] = _of_peer(peer, peer.load(program.path, debug=True))
+        for run in runs.values():
+            await run(1)  # a program's first run may prepare what the others use
         first = runs[next(iter(ways))]
         n = await calibrated(first, settings.seconds)
         _, expected = await first(n)

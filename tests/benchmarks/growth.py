@@ -6,6 +6,7 @@ measured in rounds, interleaved with the others, and its time is the least of th
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,10 +62,15 @@ DEEP: Final = """
 
 
 def cpu(work: Callable[[], object]) -> float:
-    """CPU seconds of a call."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
+    """CPU seconds of a call, without garbage collections, as where modules are loaded."""
+    gc.collect()
+    gc.disable()
+    try:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+    finally:
+        gc.enable()
 
 
 @asynccontextmanager
@@ -109,8 +115,8 @@ async def loading_from_the_cache(size: int) -> float:
 
 
 async def stopping_first(size: int) -> float:
-    """In a function of so many instructions; wall time."""
-    return await first_stop(size) / 1000
+    """In a function of so many instructions."""
+    return await first_stop(size, time.process_time) / 1000
 
 
 async def stopping_with_functions(size: int) -> float:
@@ -268,7 +274,7 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
         settings.say(f"growth of {each.what} with {each.against}")
         times = await interleaved(
             {size: partial(each.measure, size) for size in sizes},
-            max(2, settings.rounds // 3),
+            max(2, settings.rounds // 2),
         )
         least = {size: min(found) for size, found in times.items()}
         # A first size that is not half of the second is only looked at.
