@@ -63,7 +63,6 @@ DEEP: Final = """
 
 def cpu(work: Callable[[], object]) -> float:
     """CPU seconds of a call, without garbage collections, as where modules are loaded."""
-    gc.collect()
     gc.disable()
     try:
         began = time.process_time()
