@@ -60,6 +60,8 @@ def points(rig: Rig, fp: int, k: int) -> list[Point]:
         if not inner and not slow and not rig.u32(at + 4) >> 31:
             for i in plan.unassigned(position):
                 values[i] = 0
+            everything = plan.zeros().get(0, 0)
+            assert plan.unassigned(0) == {i for i in range(len(values)) if everything >> i & 1}
         kept = rig.kept_at(at, position)
         shown = tuple(value if kept >> i & 1 else None for i, value in enumerate(values))
         operands = rig.operands_at(at, position, skip)

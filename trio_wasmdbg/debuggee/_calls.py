@@ -273,7 +273,7 @@ class Calls:
         if stop.verdict is not None:
             if not instance.module.is_quick(stop.function):
                 # Cancelled here: no event yet, the guest is deleted by run().
-                await instance.module.prepare(stop.function)
+                await instance.module.prepare(stop.function, stop.resume_point)
             core.show_check(instance, instance._raw_frame(stop.fp, stop.head, stop.resume_point))
             event = event_at(core, stop, stop.verdict)
             if isinstance(event, events.ExceptionThrown):

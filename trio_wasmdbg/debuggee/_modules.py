@@ -289,13 +289,20 @@ class GuestModule(metaclass=NoPublicConstructor):
         plan = self.plan(function)
         return plan.instructions < _QUICK or plan.is_prepared
 
-    async def prepare(self, function: int) -> None:
-        """Make sure that a frame of this function can be shown without much work; a checkpoint.
+    async def prepare(self, function: int, resume_point: int) -> None:
+        """Make sure that a frame at this place can be shown without much work; a checkpoint.
 
         A large body is decoded and typed off the trio thread.  Cancelled: nothing is kept.
         """
         plan = self.plan(function)
-        await compute(lambda tick: plan.typed())
+
+        def work(tick: Callable[[], None]) -> None:
+            plan.typed(tick)
+            if resume_point:
+                plan.unassigned(resume_point)
+                plan.kept(resume_point)
+
+        await compute(work)
 
     # ── slow twins and flavours ────────────────────────────────────────────────────────────────
 

@@ -219,6 +219,10 @@ class FunctionPlan:
 
         They have certainly never been assigned, so they are zero (null).
         """
+        if not k:
+            # The place that is asked for most: nothing has to be worked out for it.
+            parameters = len(self._owner.original.functions[self.index].type.params)
+            return frozenset(range(parameters, len(self.frame.locals)))
         return frozenset(bits(self.zeros().get(k, 0)))
 
     def zeros(self) -> Mapping[int, int]:
