@@ -11,6 +11,8 @@ from functools import partial
 from operator import attrgetter, itemgetter
 from typing import Final
 
+from attrs import evolve
+
 from ..errors import UnsupportedFeatureError
 from ..wasm import (
     BY_NAME,
@@ -142,6 +144,8 @@ class _Rewriter:
             twins.append(twin)
             sites += len(twin.sites)
             since += len(typed.instructions)
+            # Else two of them would be there at a time; they are larger than all else together.
+            del typed
             if since >= 2000:
                 since = 0
                 self._tick()
@@ -187,7 +191,8 @@ class _Rewriter:
         )  # fmt: skip
         twin = builder.build()
         self._tail_called |= builder.tail_called
-        return twin
+        # What only a function that is looked at needs is worked out again then.
+        return evolve(twin, unassigned={}, activity=[])
 
     def _frame(self, typed: TypedBody) -> FrameLayout:
         """The frame's layout; appends the tables for its references."""
