@@ -162,11 +162,13 @@ async def test_a_condition_on_what_is_gone_pauses_and_says_so() -> None:
 
 
 async def test_a_condition_where_everything_is_there() -> None:
-    """The function is stopped at its entry, since a breakpoint is in it: so its locals are whole."""
+    """The function was stopped at its entry: so its locals are whole."""
     module = await live()
     offsets = module.offsets(1)
     for text, hit in (("product == 15", True), ("product == 16", False)):
         async with debug(module, "main", 3, 5) as debuggee:
+            debuggee.add_breakpoint("main", once=True)
+            await run_to(debuggee, events.Breakpoint)
             place = debuggee.add_breakpoint(offset=offsets[-4], condition=text)
             event = await debuggee.run()
             assert isinstance(event, events.Breakpoint) is hit
@@ -174,6 +176,19 @@ async def test_a_condition_where_everything_is_there() -> None:
             if hit:
                 assert event.frame.local("product") == 15
                 await debuggee.finish()
+
+
+async def test_a_breakpoint_where_nobody_has_stopped_before() -> None:
+    """It shows what is live there, and a condition may read that."""
+    module = await live()
+    async with debug(module, "main", 3, 5) as debuggee:
+        place = debuggee.add_breakpoint(offset=module.offsets(1)[-5], condition="kept == 18")
+        frame = (await run_to(debuggee, events.Breakpoint)).frame
+        assert place.error is None
+        assert frame is not None and (frame.local("kept"), frame.local("never")) == (18, 0)
+        for value, exact in zip(frame.locals, (16, 5, 15, 18, 0), strict=True):
+            assert value is OPTIMISED_OUT or value == exact
+        await debuggee.finish()
 
 
 async def test_after_a_trap() -> None:
