@@ -22,6 +22,7 @@ _LIMITS: Final = {
     "tables": 100,
     "memories": 100,
     "element segments": 100_000,
+    "bytes": 1 << 30,
 }
 
 

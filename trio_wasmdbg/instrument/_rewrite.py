@@ -408,6 +408,7 @@ class _Rewriter:
         kept = kept_names(module)
         if kept:
             emit_section(SectionId.CUSTOM, name("name") + kept)
+        check_limits({"bytes": (len(module.data), sum(map(len, out)))})
         return b"".join(out)
 
     def _exports(self, first_helper: int) -> list[bytes]:
