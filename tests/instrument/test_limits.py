@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from typing import Final
@@ -47,8 +48,8 @@ def globals_(count: int) -> bytes:
 
 
 def exports(count: int) -> bytes:
-    names = b"".join(b"\x04%04x\x00\x00" % number for number in range(min(count, 65536)))
-    names += b"".join(b"\x05%05x\x00\x00" % number for number in range(65536, count))
+    """Of a function, whose type has the size 2."""
+    names = b"".join(b"\x05%05x\x00\x00" % number for number in range(count))
     one = MAGIC + section(SectionId.TYPE, vector([EMPTY])) + FUNCTION
     return one + section(SectionId.EXPORT, uleb(count) + names) + CODE
 
@@ -58,30 +59,35 @@ def element_segments(count: int) -> bytes:
     return one + section(SectionId.ELEMENT, uleb(count) + b"\x01\x00\x00" * count) + CODE
 
 
+ALL: Final = os.environ.get("TRIO_WASMDBG_SPEC") == "all"
+SIZE: Final = "units of size in the types of imports and exports"
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("build", "kind", "limit"),
+    ("build", "kind", "limit", "each"),
     [
-        (types, "types", 1_000_000),
-        (globals_, "exports", 1_000_000),  # each global gets one, for the slow twins
-        (exports, "exports", 1_000_000),
-        (element_segments, "element segments", 100_000),
+        (types, "types", 1_000_000, 1),
+        (globals_, SIZE, 999_999, 1),  # each global is exported, for the slow twins
+        (exports, SIZE, 999_999, 2),
+        (element_segments, "element segments", 100_000, 1),
     ],
 )
-def test_at_the_exact_edge(build: Callable[[int], bytes], kind: str, limit: int) -> None:
+def test_at_the_exact_edge(build: Callable[[int], bytes], kind: str, limit: int, each: int) -> None:
+    if build in (types, globals_) and not ALL:
+        pytest.skip("a million of them takes a minute: TRIO_WASMDBG_SPEC=all, nox -s spec")
+    # what is added is the same for any number
     with pytest.raises(UnsupportedFeatureError) as raised:
-        instrument(decode_module(build(limit)))
-    found = re.search(r"it needs ([0-9,]+), and the engine takes ([0-9,]+)", str(raised.value))
-    assert found is not None
-    needs = int(found[1].replace(",", ""))
-    assert int(found[2].replace(",", "")) == limit and needs > limit
-    most = limit - (needs - limit)
+        instrument(decode_module(build(limit // each)))
+    found = re.search(f"it needs ([0-9,]+), and the engine takes {limit:,}", str(raised.value))
+    assert found is not None and kind in str(raised.value)
+    beyond = int(found[1].replace(",", "")) - limit
+    most = limit // each - (beyond + each - 1) // each
     wasmtime.Module.validate(ENGINE, instrument(decode_module(build(most))).wasm)
     wasmtime.Module.validate(ENGINE, build(most + 1))
-    with pytest.raises(UnsupportedFeatureError, match=f"debuggable it needs {limit + 1:,}") as over:
+    with pytest.raises(UnsupportedFeatureError, match=f"debuggable it needs {limit + 1:,}|{limit + 2:,}"):
         instrument(decode_module(build(most + 1)))
-    assert kind in str(over.value)
 
 
 def test_the_greatest_size() -> None:

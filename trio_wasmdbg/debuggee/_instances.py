@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["GuestInstance"]
 
 _MANY_TWINS = 1_000
-"""Slow twins of one instance from which on conditions are left to the host."""
+"""Slow twins of one instance, besides the first of each function, from which on conditions are the
+host's."""
 
 
 _U32: Final = struct.Struct("<I")
@@ -218,7 +219,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         :param conditions: what it is to evaluate itself.  When very many kinds of twins have been made
             of an instance, this is left to the host: the store does not grow for ever.
         """
-        if len(self._made) + self._flavours.variants >= _MANY_TWINS:
+        # The first twin of each function is not counted: a pattern may put a condition into all of them.
+        made = len(self._made) + self._flavours.variants - len(self._installed)
+        if function in self._installed and made >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
         if func is None:

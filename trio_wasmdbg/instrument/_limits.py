@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..errors import UnsupportedFeatureError
+from ..wasm import ExternKind, FuncType, Module
 
-__all__ = ["check_limits"]
+__all__ = ["check_limits", "size_of_type", "size_of_types"]
 
 _LIMITS: Final = {
     "types": 1_000_000,
@@ -23,6 +24,7 @@ _LIMITS: Final = {
     "memories": 100,
     "element segments": 100_000,
     "bytes": 1 << 30,
+    "units of size in the types of imports and exports": 999_999,
 }
 
 
@@ -39,3 +41,21 @@ def check_limits(counts: Mapping[str, tuple[int, int]]) -> None:
                 f"the module has {before:,} {kind}; to be made debuggable it needs {after:,}, "
                 f"and the engine takes {limit:,}"
             )
+
+
+def size_of_type(type: FuncType) -> int:
+    """How the engine measures a function's or tag's type; a memory's, table's or global's has the size 1."""
+    return 2 + len(type.params) + len(type.results)
+
+
+def size_of_types(module: Module) -> tuple[int, int]:
+    """The whole module's, by its imports and exports; and that of all its items, were each exported once."""
+    functions = [size_of_type(function.type) for function in module.functions]
+    tags = [size_of_type(tag.type.type) for tag in module.tags]
+    sized = {ExternKind.FUNCTION: functions, ExternKind.TAG: tags}
+    whole = 1 + sum(sized[e.kind][e.index] if e.kind in sized else 1 for e in module.exports)
+    imported = sum(1 for tag in module.tags if tag.import_ is not None)
+    whole += sum(functions[: module.imported_functions]) + sum(tags[:imported])
+    whole += len(module.imports) - module.imported_functions - imported
+    others = len(module.tables) + len(module.memories) + len(module.globals)
+    return whole, sum(functions) + sum(tags) + others

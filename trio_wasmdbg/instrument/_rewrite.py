@@ -49,7 +49,7 @@ from ._frames import MATERIALISED, MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._imports import helper_type
 from ._kinds import NUMERIC
 from ._layout import ASK, HOOK_SLOT, KIND_LEFT, NO_DISPATCH, Layout, Reserved
-from ._limits import check_limits
+from ._limits import check_limits, size_of_type, size_of_types
 from ._liveness import liveness
 from ._modes import FrameMode
 from ._opaque import opaque_twin
@@ -346,6 +346,8 @@ class _Rewriter:
 
         table_count, memory_count = len(module.tables), len(module.memories)
         extra = 3 + len(additions.reference_tables) + len(helpers)  # exports besides one for each item
+        size, of_items = size_of_types(module)
+        more = 4 + len(additions.reference_tables) + sum(size_of_type(type) for type, _ in helpers)
         items = len(module.functions) + table_count + memory_count + len(module.globals) + len(module.tags)
         check_limits(
             {
@@ -358,6 +360,7 @@ class _Rewriter:
                 "tables": (table_count, table_count + 2 + len(additions.reference_tables)),
                 "memories": (memory_count, memory_count + 1),
                 "element segments": (len(module.elements), len(module.elements) + 1),
+                "units of size in the types of imports and exports": (size, size + of_items + more),
             }
         )
         by_id = {s.id: s for s in module.sections if s.id != SectionId.CUSTOM}
