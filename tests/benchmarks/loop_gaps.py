@@ -172,6 +172,28 @@ async def stepping(module: GuestModule, seconds: float) -> list[float]:
     return gaps
 
 
+async def stopping(module: GuestModule, seconds: float) -> list[float]:
+    """A task that runs to a breakpoint, and on, as fast as it can."""
+    store = wasmtime.Store(module.engine)
+    store.set_wasi(wasmtime.WasiConfig())
+
+    async def body(guest: Guest) -> None:
+        instance = await guest.instantiate(guest.linker_for(module, None, wasi=True), module)
+        await guest.call(instance.func("compute"))
+
+    async with open_debuggee(store, body) as debuggee, trio.open_nursery() as nursery:
+        debuggee.add_breakpoint("work")
+
+        async def stops() -> None:
+            async for event in debuggee:
+                assert isinstance(event, events.Breakpoint)
+
+        nursery.start_soon(stops)
+        gaps = await sample(seconds)
+        nursery.cancel_scope.cancel()
+    return gaps
+
+
 SCENES: dict[str, Callable[[GuestModule, float], Awaitable[list[float]]]] = {
     "no guest": no_guest,
     "computing": computing,
@@ -179,6 +201,7 @@ SCENES: dict[str, Callable[[GuestModule, float], Awaitable[list[float]]]] = {
     "waiting on stdin": reading,
     "slow twins being made": making_slow_twins,
     "single steps": stepping,
+    "stops at a breakpoint": stopping,
 }
 
 

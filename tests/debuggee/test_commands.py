@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from trio.testing import Sequencer, wait_all_tasks_blocked
 
 from tests.debuggee._support import ASKS, COUNT, ENGINE, SPIN, body_of, debug, load, run_to
 from trio_wasmdbg import (
+    Debuggee,
     Guest,
     GuestInstance,
     State,
@@ -175,6 +177,25 @@ async def test_busy() -> None:
         debuggee.cancel()
 
 
+async def cancelled_when_sent(debuggee: Debuggee, resume: Callable[[], Awaitable[object]]) -> None:
+    """Cancel a resume when it waits for its event, before anybody else has run."""
+
+    class Canceller(trio.abc.Instrument):
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:
+            if debuggee.state is State.RUNNING:
+                scope.cancel()
+
+    canceller = Canceller()
+    with trio.CancelScope() as scope:
+        trio.lowlevel.add_instrument(canceller)
+        try:
+            await resume()
+        finally:
+            trio.lowlevel.remove_instrument(canceller)
+    assert scope.cancelled_caught
+    assert debuggee.state is State.RUNNING
+
+
 async def test_a_cancelled_run_gives_its_event_to_the_next() -> None:
     async with debug(COUNT, "count", 9) as debuggee:
         debuggee.add_breakpoint("add")
@@ -183,12 +204,7 @@ async def test_a_cancelled_run_gives_its_event_to_the_next() -> None:
                 scope.cancel()
                 await debuggee.run()  # not even sent
             assert debuggee.state.value in ("initial", "paused")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(debuggee.run)
-                while debuggee.state is not State.RUNNING:
-                    await trio.lowlevel.checkpoint()
-                nursery.cancel_scope.cancel()
-            assert debuggee.state is State.RUNNING
+            await cancelled_when_sent(debuggee, debuggee.run)
             with pytest.raises(WrongStateError, match="running"):
                 await debuggee.with_store(lambda view: None)
             assert debuggee.state is State.RUNNING
@@ -200,11 +216,7 @@ async def test_a_cancelled_step_gives_its_event_to_the_next_resume() -> None:
     async with debug(COUNT, "count", 9) as debuggee:
         debuggee.add_breakpoint("add")
         await run_to(debuggee, events.Breakpoint)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(debuggee.step)
-            while debuggee.state is not State.RUNNING:
-                await trio.lowlevel.checkpoint()
-            nursery.cancel_scope.cancel()
+        await cancelled_when_sent(debuggee, debuggee.step)
         event = await debuggee.step_out()  # it is the step's event that comes
         assert isinstance(event, events.Step)
         assert event.frame.operand_stack == (0,)

@@ -30,13 +30,14 @@ from .. import capi
 from ..engine import Kind, Verdict, events, walk_frames
 from ..errors import CallAbandonedError, InternalError, UsageError
 from ..instrument import SLOW
+from ._brief_runs import BriefRuns
 from ._capacity import check_room
 from ._exceptions import GuestException, uncaught
 from ._frames import Frame
 from ._leaving import Leaving
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
 from ._short_runs import Length, length_of_step
-from ._threads import poll_in_thread
+from ._threads import poll_inline
 from ._traps import (
     IN_EXCEPTION,
     GuestTrap,
@@ -72,6 +73,9 @@ class Calls:
         self.polling = False
         """The guest computes right now, maybe in another thread."""
         self.polls_inline = self.polls_in_threads = 0
+        self.brief_runs = BriefRuns(core.limiter)
+        self._just_paused = False
+        """Other tasks have run since the last poll, while the guest was at a check."""
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -241,14 +245,15 @@ class Calls:
         """
         core = self._core
         core.arming.guest_goes_on()
+        just_paused, self._just_paused = self._just_paused, False
         self.polling = True
         try:
             if inline:
                 self.polls_inline += 1
-                done = _poll_inline(future)
+                done = poll_inline(future.poll_inline)
             else:
                 self.polls_in_threads += 1
-                done = await poll_in_thread(future.poll, core.arming.stop, core.limiter)
+                done = await self.brief_runs.run(future.poll, core.arming.stop, likely=just_paused)
         finally:
             self.polling = False
             core.arming.guest_stands()
@@ -281,6 +286,7 @@ class Calls:
             if not await self._called_back(stop.verdict, event):
                 # Cancelled here: the event is in its channel, the guest is deleted by run().
                 await core.pause(event)
+                self._just_paused = True
             # The body's own cancellations were held back by the pause.
             await trio.lowlevel.checkpoint_if_cancelled()
             redirect = self._take_edits(stop, event)
@@ -591,10 +597,3 @@ class Calls:
         core.edits.clear()
         if leave is not None:
             self.leaving.begin(leave)
-
-
-@trio.lowlevel.enable_ki_protection
-def _poll_inline(future: capi.CallFuture) -> bool:
-    # A KeyboardInterrupt in the debug callback would be lost; trio raises it at its next checkpoint
-    # instead.
-    return future.poll_inline()

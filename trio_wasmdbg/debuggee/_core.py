@@ -208,6 +208,7 @@ class Core:
             self.state.core = None
         self._responses_in.close()
         self.commands.close()
+        self.calls.brief_runs.close()
 
     # ── pauses ─────────────────────────────────────────────────────────────────────────────────
 

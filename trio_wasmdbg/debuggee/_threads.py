@@ -19,7 +19,14 @@ from typing import TypeVar
 import outcome
 import trio
 
-__all__ = ["GUEST_THREAD", "collections_held_back", "compute", "default_limiter", "poll_in_thread"]
+__all__ = [
+    "GUEST_THREAD",
+    "collections_held_back",
+    "compute",
+    "default_limiter",
+    "poll_in_thread",
+    "poll_inline",
+]
 
 T = TypeVar("T")
 
@@ -72,6 +79,15 @@ async def poll_in_thread(
         trio.lowlevel.start_thread_soon(poll, deliver, GUEST_THREAD)
         result: outcome.Outcome[T] = await trio.lowlevel.wait_task_rescheduled(abort)
     return result.unwrap()
+
+
+@trio.lowlevel.enable_ki_protection
+def poll_inline(poll: Callable[[], bool]) -> bool:
+    """Run *poll*, which is short, in the trio thread.
+
+    A KeyboardInterrupt in the debug callback would be lost; trio raises it at its next checkpoint instead.
+    """
+    return poll()
 
 
 class _Abandoned(Exception):
