@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import wasmtime
 
-from tests.debuggee._support import debug, load, run_to
-from trio_wasmdbg import events
+from tests.debuggee._support import ENGINE, body_of, debug, load, run_to
+from trio_wasmdbg import Guest, GuestInstance, events, open_debuggee
 
 LOOP = """
 (module
@@ -128,3 +128,80 @@ async def test_an_interrupt_leaves_a_loop_in_a_flavour() -> None:
         for _ in range(3):
             debuggee.interrupt()
             await run_to(debuggee, events.Interrupted)
+
+
+OPERATIONS = [
+    "(i32.store8 offset=3 (local.get $a) (i32.const 1))",
+    "(i32.store16 (local.get $a) (i32.const 2))",
+    "(i64.store offset=1 align=1 (local.get $a) (i64.const 3))",
+    "(v128.store align=1 (local.get $a) (v128.const i32x4 1 2 3 4))",
+    "(v128.store16_lane 1 (local.get $a) (v128.const i32x4 1 2 3 4))",
+    "(drop (i64.load32_s align=1 (local.get $a)))",
+    "(memory.fill (local.get $a) (i32.const 5) (i32.const 9))",
+    "(memory.copy (local.get $a) (i32.const 200) (i32.const 7))",
+    "(memory.copy (i32.const 300) (local.get $a) (i32.const 3))",
+    "(memory.init $d (local.get $a) (i32.const 1) (i32.const 4))",
+    "(memory.fill (local.get $a) (i32.const 5) (i32.const 0))",
+    "(drop (i32.atomic.rmw8.add_u (local.get $a) (i32.const 1)))",
+]
+ACCESSES = f"""
+(module
+  (memory (export "memory") 1)
+  (data $d "abcdefgh")
+  (func $one (param $a i32) (param $which i32)
+    {"".join(f"(if (i32.eq (local.get $which) (i32.const {n})) (then {each}))"
+             for n, each in enumerate(OPERATIONS))})
+  (func (export "around") (param $which i32) (local $a i32)
+    (local.set $a (i32.const 45))
+    (loop $next
+      (call $one (local.get $a) (local.get $which))
+      (br_if $next (i32.lt_u (local.tee $a (i32.add (local.get $a) (i32.const 1))) (i32.const 72)))))
+  (func (export "quiet") (param $n i32)
+    (loop $next
+      (i32.store (i32.const 128) (local.get $n))
+      (br_if $next (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))
+"""
+
+
+async def touched(which: int, access: str, flavours: bool) -> list[object]:
+    """What a watchpoint on four bytes tells, while one operation goes past them byte by byte."""
+    module = await load(ACCESSES)
+    found: list[object] = []
+
+    async def use(guest: Guest, instance: GuestInstance) -> None:
+        debuggee.watch_memory(instance, 64, 4, access=access)
+        await guest.call(instance.func("around"), which)
+
+    async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use)) as debuggee:
+        debuggee.flavours = flavours
+        async for event in debuggee:
+            if isinstance(event, events.Watch):
+                assert event.frame is not None
+                hits = [(hit.kind, hit.address, hit.size, hit.old, hit.new) for hit in event.hits]
+                found.append((event.instruction_offset, event.frame.locals, hits))
+        assert (debuggee.statistics().flavours > 0) is flavours
+    return found
+
+
+async def test_watchpoints_hit_the_same_accesses_in_flavours() -> None:
+    hits = 0
+    for which in range(len(OPERATIONS)):
+        for access in ("read", "write", "access", "change"):
+            found = await touched(which, access, True)
+            assert found == await touched(which, access, False), (OPERATIONS[which], access)
+            hits += len(found)
+    assert hits > 100
+
+
+async def test_what_is_not_touched_costs_no_slow_twin() -> None:
+    module = await load(ACCESSES)
+
+    async def use(guest: Guest, instance: GuestInstance) -> None:
+        debuggee.watch_memory(instance, 64, 4, access="access")
+        debuggee.watch_memory(instance, 124, 4)
+        await guest.call(instance.func("quiet"), 1000)
+
+    async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use)) as debuggee:
+        await run_to(debuggee, events.Finished)
+        statistics = debuggee.statistics()
+        assert (statistics.flavours, statistics.slow_twins) == (1, 0)

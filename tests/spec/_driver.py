@@ -21,16 +21,20 @@ from tests.spec._values import Raw, take
 from trio_wasmdbg import capi
 from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
+    COVER_BASE,
     FRAME_MODES,
     KIND_LEFT,
     KIND_SITE,
+    READS,
     SLOW,
+    WRITES,
     ConditionPlaces,
     Flavour,
     FlavourOptions,
     FrameMode,
     Instrumented,
     NoFlavourError,
+    cover_of,
     flavours,
     instrument,
     slow_twin,
@@ -247,7 +251,7 @@ class Instance:
         for plan in instrumented.defined():
             chosen = [k for k in range(plan.instructions) if world.random.random() < 0.5]
             points = {k: None if k % 3 else NeverTrue() for k in chosen}
-            wanted.append(Flavour(plan.index, block, FlavourOptions(points)))
+            wanted.append(Flavour(plan.index, block, FlavourOptions(points, watched=READS | WRITES)))
             block += len(plan.sites)
         self.blocks = range(layout.blocks_base, block)
         for at in range(0, len(wanted), _BATCH):
@@ -377,6 +381,12 @@ class World:
                 for _ in range(2 if count else 0):
                     byte = ctypes.c_ubyte.from_address(instance.base + base + self.random.randrange(count))
                     byte.value ^= 1
+            if instance.entries:
+                # Slow twins find that nothing is watched.
+                low = self.random.randrange(1 << 17)
+                cover = cover_of([(low, low + self.random.randrange(1 << 12), 0, READS | WRITES)])
+                assert cover is not None
+                ctypes.memmove(instance.base + COVER_BASE, cover, len(cover))
             for _ in range(2 if instance.entries else 0):
                 entry, slot = self.random.choice(instance.entries)
                 entry.value = slot if entry.value == 0 else 0

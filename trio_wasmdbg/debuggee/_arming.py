@@ -8,6 +8,8 @@ under one lock.
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from ..errors import StoreClosedError
 from ..instrument import WATCH_CAPACITY
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
 from ._conditions import TwinKey
-from ._flavours import NOTHING, FlavourKey, Wishes
+from ._flavours import FlavourKey, Wishes
 from ._stores import StoreState
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Arming:
         self._armed_for: tuple[bool, bool, StepPlan | None] = (False, False, None)
         """What :meth:`_wanted_by_plan` was when the sites were armed."""
         self._guest_runs = False
+        self._watches_moved = False
+        """What is watched has changed while the guest runs: flavours that compare with it are left."""
         self._behind = False
         """Breakpoints have changed since sites were armed, while the guest did not run."""
         self._skipped: tuple[GuestInstance, int, int, bool] | None = None
@@ -79,10 +83,12 @@ class Arming:
         self._armed_for = self._wanted_by_plan()
         everything, counting, _ = self._armed_for
         watched = self._watched_ranges()
-        slow = counting or self.decider.watching_memory or self.recording
-        slow = slow or (self.precise and not self.decider.ignoring)
+        slow = counting or self.recording or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
-            instance._watch(watched.get(instance.id, ()))
+            ranges = watched.get(instance.id, ())
+            if instance._watch(ranges) and self._guest_runs:
+                # A loop in a flavour that does not store may go on with what it has read before.
+                self._watches_moved = True
             instance._foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
                 instance._armed.set(
@@ -102,11 +108,16 @@ class Arming:
             # An edited frame is read by the slow twin, for which its function leaves at the next site.
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
+            kinds = functools.reduce(operator.or_, (kinds for *_, kinds in ranges), 0)
             instance._armed.set(
-                Wanted(False, slow, functions, stops, self.recording, counting, self.blocks)
+                Wanted(False, slow or kinds != 0, functions, stops, self.recording, counting, self.blocks)
             )
-            default = None if slow or not self.flavours else NOTHING
+            fast = self.flavours and not slow
+            if kinds and (self._watches_moved or not instance._coverable):
+                fast = False
+            default = FlavourKey(watched=kinds) if fast else None
             instance._select_flavours(Wishes(default, _wishes(default, points, standing, edited)))
+        self._behind = self._watches_moved
         if self._skipped is None:
             return
         if self.decider.skip is None or not self._is_passed(*self._skipped):
@@ -160,13 +171,13 @@ class Arming:
     def guest_goes_on(self) -> None:
         """From here on it runs, in this or in another thread, and breakpoints are armed as they change."""
         with self._lock:
-            self._guest_runs = True
             if self._behind:
                 self._rearm_locked()
+            self._guest_runs = True
 
     def guest_stands(self) -> None:
         """It does not run any more."""
-        self._guest_runs = False
+        self._guest_runs = self._watches_moved = False
 
     def outdated_twins(self, instance: GuestInstance) -> list[tuple[int, TwinKey]]:
         """Functions whose slow twin does not evaluate what it should, and what that is."""

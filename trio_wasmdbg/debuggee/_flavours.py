@@ -32,6 +32,8 @@ class FlavourKey:
     points: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """(resume point, texts) in order: it leaves there if one of the conditions holds, or, where there are
     none, if the stop byte is set."""
+    watched: int = 0
+    """Kinds of access to memory that are compared with what is watched."""
 
 
 NOTHING = FlavourKey()

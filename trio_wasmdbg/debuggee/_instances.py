@@ -13,6 +13,7 @@ from .. import capi
 from ..engine import Range, RawFrame, encode_value, slot_layout
 from ..errors import InternalError, StoreLimitError
 from ..instrument import (
+    COVER_BASE,
     PRECISE,
     READS,
     SLOW,
@@ -21,6 +22,7 @@ from ..instrument import (
     WATCH_ENTRY_SIZE,
     WRITES,
     NoFlavourError,
+    cover_of,
 )
 from ..wasm import ValType
 from ._access import InstanceAccess
@@ -92,6 +94,8 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """Made when the first companion needs it, with the names that it has."""
         self._hook: capi.Hook | None = None
         self._watched: list[Range] = []
+        self._coverable = True
+        """Flavours can compare accesses with what is watched."""
         self._exports: dict[str, Any] | None = None
         state.instances.append(self)
         self._id = len(state.instances)
@@ -294,10 +298,14 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     # ── arming ─────────────────────────────────────────────────────────────────────────────────
 
-    def _watch(self, ranges: Sequence[Range]) -> None:
-        """Fill the guest's table of watched ranges; from any thread."""
+    def _watch(self, ranges: Sequence[Range]) -> bool:
+        """Fill the guest's table of watched ranges; from any thread.
+
+        :returns: whether others were watched before.
+        """
         if list(ranges) == self._watched:
-            return
+            return False
+        moved = bool(self._watched)
         memory = self._debug_memory
         # Nothing is watched while the table changes: a guest that runs sees the old or the new one.
         memory.write(WATCH_BASE, bytes(2))
@@ -305,9 +313,13 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             entry = struct.pack("<QQII8x", first, end, index, kinds)
             memory.write(WATCH_ENTRIES + number * WATCH_ENTRY_SIZE, entry)
         memory.set_u32(WATCH_BASE + 4, len(ranges))
+        cover = cover_of(ranges)
+        self._coverable = cover is not None
+        memory.write(COVER_BASE, cover or b"")
         active = [any(kinds & kind for _, _, _, kinds in ranges) for kind in (WRITES, READS)]
         memory.write(WATCH_BASE, bytes(active))
         self._watched = list(ranges)
+        return moved
 
     def _select_flavours(self, wishes: Wishes) -> None:
         """Lead the functions to these flavours; from any thread."""

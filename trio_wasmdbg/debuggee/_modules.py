@@ -357,8 +357,8 @@ class GuestModule(metaclass=NoPublicConstructor):
             with collections_held_back():
                 guarded = tuple((k, texts) for k, texts in key.points if texts)
                 conditions = compile_conditions(self.original, plan, guarded)
-                options = FlavourOptions({k: conditions.get(k) for k, _ in key.points})
-                wanted = [Flavour(function, block.start, options)]
+                points = {k: conditions.get(k) for k, _ in key.points}
+                wanted = [Flavour(function, block.start, FlavourOptions(points, key.watched))]
                 made = flavours(self._instrumented, wanted, called=called, tick=tick)
             return self._compiled_twin(made.wasm, made.entries[0], block), made.code_map
 

@@ -35,6 +35,7 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 
 from ._code_map import CodeMap, Place
 from ._companion import Companion, Flavour, FlavourCompanion, flavours, slow_twin
+from ._cover import cover_of
 from ._flavour import FlavourOptions, NoFlavourError
 from ._frames import (
     ENTERED_OFFSET,
@@ -46,6 +47,7 @@ from ._frames import (
     FrameLayout,
 )
 from ._layout import (
+    COVER_BASE,
     HOOK_SLOT,
     KIND_LEFT,
     KIND_SITE,
@@ -75,6 +77,7 @@ from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, 
 
 __all__ = [
     "ASKS",
+    "COVER_BASE",
     "COUNTS",
     "ENTERED_OFFSET",
     "FRAME_MODES",
@@ -124,6 +127,7 @@ __all__ = [
     "Reserved",
     "Site",
     "accesses",
+    "cover_of",
     "entered_from_outside",
     "evaluate",
     "flavours",

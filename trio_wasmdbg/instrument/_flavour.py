@@ -4,7 +4,8 @@ A flavour is made like the fast twin, in a companion module, with check sites of
 in the debug memory, so that it can be left while another flavour of the function is not).  Besides, it has
 *points*: before the instruction that a point stands at, a test is made on the values as they are in the
 machine's registers, and where it holds the function leaves for its slow twin, which stops there as ever.
-Tests are a condition of a breakpoint, or the stop byte of the instruction where a breakpoint has none.
+Tests are a condition of a breakpoint, or the stop byte of the instruction where a breakpoint has none, and
+where memory is watched, the comparison of an access with it.
 
 It is entered through the function's slot (see ``_rewrite`` for the stub, ``_slow_twin`` for its entry), with
 a frame that its fast twin has pushed at an armed entry site.  A small adapter takes the parameters from that
@@ -24,6 +25,7 @@ from ..wasm import Instruction, Operand, TypedBody, ValType, ref_type
 from . import _emit as emit
 from ._additions import KEEP, FrameAccess
 from ._body import FastTwin
+from ._cover import covered, is_covered
 from ._fast_twin import FastTwinBuilder
 from ._flow import UNCERTAIN
 from ._frames import MATERIALISED, RESUME_OFFSET
@@ -54,9 +56,12 @@ class FlavourOptions:
     """What a flavour does besides what the fast twin does.
 
     :ivar points: by resume point: the condition that makes it leave, or None where the stop byte does.
+    :ivar watched: kinds of access to memory that it compares with what is watched: :data:`READS`,
+        :data:`WRITES`, or both.
     """
 
     points: Mapping[int, Condition | None] = field(factory=dict)
+    watched: int = 0
 
 
 class FlavourBuilder(FastTwinBuilder):
@@ -85,7 +90,12 @@ class FlavourBuilder(FastTwinBuilder):
     # ── indices of a companion ─────────────────────────────────────────────────────────────────
 
     def _look(self, typed: TypedBody) -> Survey:
-        return survey(typed, [k for k in self._options.points if k < self._last])
+        points = {k for k in self._options.points if k < self._last}
+        if self._options.watched:
+            for k, instruction in enumerate(typed.instructions):
+                if covered(instruction, self._options.watched):
+                    points.add(k)
+        return survey(typed, points)
 
     def _places(self) -> list[tuple[int, int]]:
         return sorted(super()._places(), key=lambda place: (place[0], place[1] != Kind.POINT, place[1]))
@@ -152,7 +162,9 @@ class FlavourBuilder(FastTwinBuilder):
             self._activate(k)
         self._writer.copy_to(instruction.offset)
         height = stack.height + 1 if stack is not None else 0
-        operands = self._stores.expose(stack, self._keep_stored(stack, height))
+        # The instruction's own operands in any case: a test may want them.
+        own = covered(instruction, self._options.watched) and instruction.op.pop_count
+        operands = self._stores.expose(stack, self._keep_stored(stack, height - (own or 0)))
         self._writer.out += b"".join([emit.local_get(copied.local) for copied in operands])
         self._test(k, operands)
 
@@ -175,10 +187,20 @@ class FlavourBuilder(FastTwinBuilder):
 
     def _tests(self, k: int, operands: list[Copied]) -> Sequence[bytes]:
         """Code that pushes an i32, not 0 where the function is to leave."""
+        tests = []
+        if k in self._options.points:
+            tests.append(self._point_test(k, operands))
+        instruction = self._typed.instructions[k]
+        own = dict(enumerate(operands[len(operands) - max(instruction.op.pop_count, 0) :]))
+        for access in covered(instruction, self._options.watched):
+            tests.append(is_covered(self._additions, access, self._options.watched, own))
+        return tests
+
+    def _point_test(self, k: int, operands: list[Copied]) -> bytes:
         condition = self._options.points[k]
         if condition is None:
             address = self._plan.stop_base + k
-            return [emit.i32_const(0) + self._additions.memory_access(0x2D, address)]
+            return emit.i32_const(0) + self._additions.memory_access(0x2D, address)
         self._fp_needed = True
 
         def scratch(type: ValType, number: int) -> int:
@@ -193,7 +215,7 @@ class FlavourBuilder(FastTwinBuilder):
             self._global,
             {copied.height: copied.local for copied in operands},
         )
-        return [condition.code(places)]
+        return condition.code(places)
 
 
 def adapter(plan: FunctionPlan, imports: CompanionImports, target: int) -> bytes:

@@ -24,6 +24,8 @@ from ..wasm import Module
 
 __all__ = [
     "ASK",
+    "COVER_BASE",
+    "COVER_MEMORIES",
     "HOOK_SLOT",
     "KIND_LEFT",
     "KIND_SITE",
@@ -156,9 +158,13 @@ WATCH_ENTRIES = TRACE_ENTRIES + 8 * TRACE_LENGTH
 WATCH_ENTRY_SIZE = 32
 WATCH_CAPACITY = 125
 """Ranges that fit the table; the host merges what is more, and sorts out false alarms."""
+COVER_BASE = WATCH_ENTRIES + WATCH_CAPACITY * WATCH_ENTRY_SIZE
+"""What flavours compare accesses with (see ``_cover``)."""
+COVER_MEMORIES = 16
+"""Memories that this is known of: the first ones."""
 # What every guest has in use lies together, from here on: a small module's fits into one page of the
 # machine's memory, and there may be ten thousand guests.
-WATCH_BASE = WATCH_ENTRIES + WATCH_CAPACITY * WATCH_ENTRY_SIZE + 4095 & ~4095
+WATCH_BASE = COVER_BASE + COVER_MEMORIES * 160 + 4095 & ~4095
 """The table of watched memory ranges (see ``_watch``): its head."""
 INSTANCE_ID = WATCH_BASE + 32
 SITES_BASE = WATCH_BASE + 64
