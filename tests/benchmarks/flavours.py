@@ -40,7 +40,7 @@ PROGRAMS: Final = {
             (loop $again
               (i32.store (i32.const 128) (local.get $i))
               (local.tee $i (i32.add (local.get $i) (i32.const 1)))
-              (br_if $again (i32.ne (local.get $n)))))""",
+              (br_if $again (i32.ne (local.get $n))))))""",
     "stores in a loop": """
         (module (memory (export "memory") 2)
           (func $run (export "run") (param $n i32) (local $i i32)
@@ -50,7 +50,7 @@ PROGRAMS: Final = {
                   (i32.load offset=1024 (i32.and (i32.mul (local.get $i) (i32.const 52)) (i32.const 0xfffc)))
                   (local.get $i)))
               (local.tee $i (i32.add (local.get $i) (i32.const 1)))
-              (br_if $again (i32.ne (local.get $n)))))""",
+              (br_if $again (i32.ne (local.get $n))))))""",
     "stores in calls": """
         (module (memory (export "memory") 2)
           (func $put (param $i i32)
@@ -60,7 +60,7 @@ PROGRAMS: Final = {
             (loop $again
               (call $put (local.get $i))
               (local.tee $i (i32.add (local.get $i) (i32.const 1)))
-              (br_if $again (i32.ne (local.get $n)))))""",
+              (br_if $again (i32.ne (local.get $n))))))""",
 }  # fmt: skip
 
 
