@@ -351,6 +351,7 @@ class _Rewriter:
         items = len(module.functions) + table_count + memory_count + len(module.globals) + len(module.tags)
         check_limits(
             {
+                "units of size in the types of imports and exports": (size, size + of_items + more),
                 "types": (len(module.types), len(module.types) + len(additions.types)),
                 "functions": (len(module.functions), first_helper + len(helpers)),
                 "imports": (len(module.imports), max(len(module.imports) + 2, items + extra)),
@@ -360,7 +361,6 @@ class _Rewriter:
                 "tables": (table_count, table_count + 2 + len(additions.reference_tables)),
                 "memories": (memory_count, memory_count + 1),
                 "element segments": (len(module.elements), len(module.elements) + 1),
-                "units of size in the types of imports and exports": (size, size + of_items + more),
             }
         )
         by_id = {s.id: s for s in module.sections if s.id != SectionId.CUSTOM}
