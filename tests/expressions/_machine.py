@@ -46,13 +46,17 @@ from trio_wasmdbg.wasm import (
     MemArg,
     MemoryType,
     SectionId,
+    TableType,
+    ValType,
     func_type,
     global_type,
     instruction,
     local_groups,
     memory_type,
     name,
+    ref_type,
     section,
+    table_type,
     uleb,
     vector,
 )
@@ -60,13 +64,13 @@ from trio_wasmdbg.wasm import (
 __all__ = ["SCOPE", "State", "Unmet", "compiled", "host", "i", "module_of", "typed", "words"]
 
 SCOPE = Scope(
-    locals=(I32, I64, F32, F64, I32, V128, EXTERNREF, I64),
+    locals=(I32, I64, F32, F64, I32, V128, EXTERNREF, I64, ref_type(False, -16)),
     local_names={
-        0: "a", 1: "b", 2: "x", 3: "y", 4: "p", 5: "vector", 6: "ref", 7: "with space", 9: "gone",
+        0: "a", 1: "b", 2: "x", 3: "y", 4: "p", 5: "vector", 6: "ref", 7: "with space", 8: "never", 9: "gone",
     },
     operands=(I32, F64, I64),
-    globals=(I32, F64, I64),
-    global_names={0: "g", 1: "h", 2: "a"},
+    globals=(I32, F64, I64, V128, EXTERNREF),
+    global_names={0: "g", 1: "h", 2: "a", 3: "lanes", 4: "nothing"},
     memories=tuple(
         MemoryType(limits)
         for limits in (
@@ -79,15 +83,21 @@ SCOPE = Scope(
 LAYOUT = FrameLayout.of(SCOPE.locals, len(SCOPE.operands), wide=True)
 FRAME = 256
 DEBUG = len(SCOPE.memories)
+NUMBERS = 3
+"""How many globals are numbers: the first ones."""
 BYTES = bytes((n * 7 + n // 256 * 13 + (n >> 3 & 1) * 128) & 0xFF for n in range(65536))
 """What memories 0 and 1 hold after their first 256 bytes, which are a string and zeros."""
+LANES = bytes(range(120, 136))
+"""Global 3."""
 GUEST = b"h\xc3\xa9llo\x1b[2J".ljust(256, b"\0") + BYTES[256:]
 
 
 @frozen
 class State:
-    """Values of the numeric locals, the operands, and the globals; a :class:`Reader`.
+    """Values of the locals, the operands, and the numeric globals; a :class:`Reader`.
 
+    :ivar vector: value of local 5.
+    :ivar reference: value of local 6.
     :ivar pages: pages of memories 2 and 3.
     """
 
@@ -95,15 +105,19 @@ class State:
     operands: tuple[Number, ...] = (3, 2.5, -1)
     globals: tuple[Number, ...] = (42, 0.5, -7)
     pages: int = 0
+    vector: bytes = struct.pack("<4f", 1.5, -2.0, 0.1, 1e9)
+    reference: object = None
 
     def local(self, index: int) -> object:
+        if index in (5, 6):
+            return self.vector if index == 5 else self.reference
         return self.locals.get(index)
 
     def operand(self, height: int) -> object:
         return self.operands[height]
 
     def global_(self, index: int) -> object:
-        return self.globals[index]
+        return (*self.globals, LANES, None)[index]
 
     def memory_size(self, memory: int) -> int:
         return 10 if memory == 4 else 65536 * (1 if memory < 2 else self.pages)
@@ -143,19 +157,31 @@ def i(name: str, imm: Any = None) -> bytes:
     return instruction(BY_NAME[name], imm)
 
 
+def _reference(type: ValType, offset: int) -> bytes:
+    """The element of table 0 that stands for a slot."""
+    first = [i("local.get", 0), i("i32.const", 3), i("i32.shr_u")]
+    return b"".join([*first, i("i32.const", offset >> 3), i("i32.add"), i("table.get", 0)])
+
+
 def _bodies(expression: TypedExpression) -> list[bytes]:
     """Value and condition, from the frame and from locals."""
     result = expression.type.valtype
     numbers = [index for index, type in enumerate(SCOPE.locals) if type in _FORMATS]
     bodies = []
     for from_frame in (True, False):
-        scratch = Scratch(1 if from_frame else len(numbers) + len(SCOPE.operands))
+        scratch = Scratch(1 if from_frame else len(numbers) + len(SCOPE.operands) + 1)
         places: FramePlaces | LocalPlaces
+        before = b""
         if from_frame:
-            places = FramePlaces(LAYOUT, 0, DEBUG, scratch)
+            places = FramePlaces(LAYOUT, 0, DEBUG, scratch, _reference)
         else:
             heights = {height: len(numbers) + height for height in range(len(SCOPE.operands))}
-            places = LocalPlaces(scratch, {index: n for n, index in enumerate(numbers)}, heights)
+            own = {index: n for n, index in enumerate(numbers)}
+            own |= {5: scratch(V128, 0), 6: scratch.first - 1}
+            places = LocalPlaces(scratch, own, heights)
+            # Python can't pass a vector.
+            load = i("v128.load", MemArg(3, FRAME + LAYOUT.local(5), DEBUG))
+            before = i("i32.const", 0) + load + i("local.set", own[5])
         value = [
             i("block", BlockType(None, (), (I32,))),
             i("i32.const", 0),
@@ -165,22 +191,27 @@ def _bodies(expression: TypedExpression) -> list[bytes]:
             i("end"),
         ]
         for code in (b"".join(value), compile_condition(expression, places)):
-            bodies.append(local_groups(scratch.types) + code + i("end"))
+            bodies.append(local_groups(scratch.types) + before + code + i("end"))
     return bodies
 
 
 def module_of(expression: TypedExpression) -> bytes:
     """A module with ``value0`` and ``condition0``, which read the frame, and ``…1``, which read locals."""
     numbers = [type for type in SCOPE.locals if type in _FORMATS]
-    types = [FuncType((I32,), (I32,)), FuncType((*numbers, *SCOPE.operands), (I32,))]
+    types = [FuncType((I32,), (I32,)), FuncType((*numbers, *SCOPE.operands, EXTERNREF), (I32,))]
     memories = [*SCOPE.memories, MemoryType(Limits(1))]
-    zeros = {I32: i("i32.const", 0), I64: i("i64.const", 0), F64: i("f64.const", bytes(8))}
+    zeros = {
+        I32: i("i32.const", 0), I64: i("i64.const", 0), F64: i("f64.const", bytes(8)),
+        V128: i("v128.const", LANES), EXTERNREF: i("ref.null", -17),
+    }  # fmt: skip
+    size = FRAME + LAYOUT.size >> 3
     exports = [f"{what}{kind}" for kind in (0, 1) for what in ("value", "condition")]
     return b"".join(
         [
             MAGIC,
             section(SectionId.TYPE, vector(map(func_type, types))),
             section(SectionId.FUNCTION, vector(map(uleb, (0, 0, 1, 1)))),
+            section(SectionId.TABLE, vector([table_type(TableType(EXTERNREF, Limits(size)))])),
             section(SectionId.MEMORY, vector(map(memory_type, memories))),
             section(
                 SectionId.GLOBAL,
@@ -192,7 +223,8 @@ def module_of(expression: TypedExpression) -> bytes:
                     [
                         *(name(text) + b"\x00" + uleb(n) for n, text in enumerate(exports)),
                         *(name(f"m{n}") + b"\x02" + uleb(n) for n in range(len(memories))),
-                        *(name(f"g{n}") + b"\x03" + uleb(n) for n in range(len(SCOPE.globals))),
+                        *(name(f"g{n}") + b"\x03" + uleb(n) for n in range(NUMBERS)),
+                        name("references") + b"\x01\x00",
                     ]
                 ),
             ),
@@ -217,6 +249,8 @@ def compiled(expression: TypedExpression, state: State) -> Number | Unmet:
     for n, value in enumerate(state.globals):
         exports[f"g{n}"].set_value(store, value)
     debug = memories[DEBUG]
+    debug.write(store, state.vector, FRAME + LAYOUT.local(5))
+    exports["references"].set(store, FRAME + LAYOUT.local(6) >> 3, state.reference)
     slots = [(SCOPE.locals[n], LAYOUT.local(n), value) for n, value in state.locals.items()]
     slots += [(SCOPE.operands[n], LAYOUT.operand(n), value) for n, value in enumerate(state.operands)]
     for type, offset, number in slots:
@@ -228,9 +262,9 @@ def compiled(expression: TypedExpression, state: State) -> Number | Unmet:
     width = struct.calcsize(result_format)
     numbers = [state.locals[index] for index in sorted(state.locals)]
     outcomes: list[tuple[bytes | None, int]] = []
-    arguments: list[Number]
+    arguments: list[object]
     for kind in (0, 1):
-        arguments = [*numbers, *state.operands] if kind else [FRAME]
+        arguments = [*numbers, *state.operands, state.reference] if kind else [FRAME]
         debug.write(store, bytes(width), 8)
         status = exports[f"value{kind}"](store, *arguments)
         found = bytes(debug.read(store, 8, 8 + width))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.expressions._machine import SCOPE, State, Unmet, compiled, host, typed, words
 from trio_wasmdbg.errors import ExpressionError
+from trio_wasmdbg.expressions._scalars import SHAPES
 from trio_wasmdbg.wasm import F32, F64, I32, I64, ValType
 
 EDGES = [n + d for n in (0, 1 << 31, 1 << 32, 1 << 53, 1 << 63, 1 << 24) for d in (-2, -1, 0, 1, 2)]
@@ -31,7 +32,9 @@ STATES = st.builds(
     State,
     locals=st.fixed_dictionaries({n: VALUES[type] for n, type in enumerate(SCOPE.locals) if type in VALUES}),
     operands=st.tuples(*(VALUES[type] for type in SCOPE.operands)),
-    globals=st.tuples(*(VALUES[type] for type in SCOPE.globals)),
+    globals=st.tuples(*(VALUES[type] for type in SCOPE.globals if type in VALUES)),
+    vector=st.binary(min_size=16, max_size=16),
+    reference=st.sampled_from([None, "something"]),
     pages=st.integers(0, 1),
 )
 
@@ -43,6 +46,16 @@ LITERALS = st.one_of(
 )
 NAMES = st.sampled_from(
     ["a", "b", "x", "y", "p", "$7", "stack[0]", "stack[1]", "stack[-1]", "g", "h", "global[a]"]
+)
+LANES = st.sampled_from(list(SHAPES.values())).flatmap(
+    lambda shape: st.builds(
+        f"{shape}({{}}, {{}})".format,
+        st.sampled_from(["vector", "local[5]", "$5", "global[lanes]"]),
+        st.integers(0, shape.lanes - 1),
+    )
+)
+NULLS = st.builds(
+    "({} {} null)".format, st.sampled_from(["ref", "nothing", "never"]), st.sampled_from(["==", "!="])
 )
 INTEGER_CASTS = st.sampled_from(["i32", "u32", "i64", "u64", "i8", "u8", "i16", "u16"])
 CASTS = st.one_of(INTEGER_CASTS, st.sampled_from(["f32", "f64"]))
@@ -68,7 +81,7 @@ def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-EXPRESSIONS = st.recursive(st.one_of(NAMES, NAMES, LITERALS), compound, max_leaves=12)
+EXPRESSIONS = st.recursive(st.one_of(NAMES, NAMES, LITERALS, LANES, NULLS), compound, max_leaves=12)
 
 
 def same(left: object, right: object) -> bool:

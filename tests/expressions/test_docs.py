@@ -30,6 +30,7 @@ MODULE = assemble("""
       (memory 1)
       (global $counter (mut i32) (i32.const 42))
       (func (param $n i32) (param $total i64) (param $x f32) (param $scale f64) (param $p i32)
+            (local $v v128) (local $node externref)
         i32.const 3
         f64.const 2.5
         drop
@@ -47,7 +48,7 @@ class Paused:
     memory[48:56] = struct.pack("<d", 0.5)
 
     def local(self, index: int) -> object:
-        return (7, -5, 1.5, 0.25, 16)[index]
+        return (7, -5, 1.5, 0.25, 16, struct.pack("<4i", 1, -2, 3, 4), None)[index]
 
     def operand(self, height: int) -> object:
         return (3, 2.5)[height]
@@ -93,7 +94,7 @@ def test_the_session() -> None:
 
 
 def test_the_scope_of_a_real_function() -> None:
-    assert [str(type) for type in SCOPE.locals] == ["i32", "i64", "f32", "f64", "i32"]
+    assert [str(type) for type in SCOPE.locals] == ["i32", "i64", "f32", "f64", "i32", "v128", "externref"]
     assert [str(type) for type in SCOPE.operands] == ["i32", "f64"]
     assert SCOPE.local_names[1] == "total"
     assert SCOPE.global_names == {0: "counter"}

@@ -19,6 +19,7 @@ from trio_wasmdbg.wasm import (
     MemArg,
     MemoryType,
     SectionId,
+    ValType,
     func_type,
     local_groups,
     memory_type,
@@ -31,12 +32,16 @@ from trio_wasmdbg.wasm import (
 ROUNDS = 2_000_000
 
 
+def no_references(type: ValType, offset: int) -> bytes:
+    raise AssertionError
+
+
 def loop(text: str | None) -> float:
     """Seconds that *ROUNDS* evaluations take, each over a changed frame."""
     # (frame pointer, rounds) -> how often the condition was met; local 2 counts
     debug, scratch = 1, Scratch(3)
     condition = b"" if text is None else compile_condition(
-        typed(text), FramePlaces(LAYOUT, 0, debug, scratch)
+        typed(text), FramePlaces(LAYOUT, 0, debug, scratch, no_references)
     )  # fmt: skip
     count = condition + i("local.get", 2) + i("i32.add") + i("local.set", 2) if text else b""
     code = [

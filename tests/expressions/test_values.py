@@ -86,6 +86,27 @@ VALUES: list[tuple[str, str, int | float]] = [
     ("mem64[65528 + (a - 7)]", "i64", u(65528, "<q")),
     ("mem8@4[9]", "i32", 0),
     ("mem64@4[2 + (a - 7)]", "i64", 0),
+    # ── lanes and references
+    ("f32x4(vector, 0)", "f32", 1.5),
+    ("f32x4($5, 1)", "f32", -2.0),
+    ("f32x4(vector, 2) == 0.1f", "i32", 1),
+    ("i8x16(lanes, 7)", "i32", 127),
+    ("i8x16(lanes, 8)", "i32", -128),
+    ("u8x16(lanes, 15)", "i32", 135),
+    ("i16x8(lanes, 7)", "i32", 0x8786 - 0x10000),
+    ("u16x8(lanes, 7)", "i32", 0x8786),
+    ("i32x4(lanes, 3)", "i32", 0x87868584 - (1 << 32)),
+    ("u32x4(lanes, 3)", "u32", 0x87868584),
+    ("i64x2(lanes, 1)", "i64", 0x8786858483828180 - (1 << 64)),
+    ("u64x2(global[3], 1)", "u64", 0x8786858483828180),
+    ("f64x2(lanes, 0)", "f64", struct.unpack("<d", bytes(range(120, 128)))[0]),
+    ("u8x16(lanes, 0) + i32x4(vector, 1)", "i32", 120 - (1 << 30)),
+    ("ref == null", "i32", 1),
+    ("null != $6", "i32", 0),
+    ("nothing == null && global[4] != null", "i32", 0),
+    ("never == null", "i32", 0),
+    ("never != null", "i32", 1),
+    ("!(ref == null) || 7", "i32", 1),
     # ── arithmetic
     ("1 + 2 * 3", "i32", 7),
     ("(1 + 2) * 3", "i32", 9),
@@ -254,6 +275,29 @@ def test_a_memory_that_has_grown(text: str) -> None:
 
 def test_a_value_that_is_not_available() -> None:
     assert host(typed("x + 1"), State(locals={})) == Unmet("local 2 is not available here")
+
+
+def test_a_reference_that_is_not_null() -> None:
+    state = State(reference=object())
+
+    assert host(typed("ref == null"), state) == compiled(typed("ref == null"), state) == 0
+    assert host(typed("ref != null"), state) == compiled(typed("ref != null"), state) == 1
+
+
+@pytest.mark.parametrize("text", ["i32x4(vector, 0)", "ref == null", "a"])
+def test_a_reader_that_lacks_something(text: str) -> None:
+    class Lost(State):
+        def local(self, index: int) -> object:
+            raise LookupError
+
+    assert str(host(typed(text), Lost())).endswith("is not available here")
+
+
+def test_what_lanes_and_null_tests_read() -> None:
+    references = typed("i32x4(vector, 0) + (ref == null) + (nothing == null) + i8x16(lanes, 1)").references()
+
+    assert references.locals == {5, 6}
+    assert references.globals == {3, 4}
 
 
 def test_what_an_expression_reads() -> None:

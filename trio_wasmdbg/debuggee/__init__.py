@@ -11,9 +11,10 @@ from ._census import process_census
 from ._convenience import debug_wasm, make_engine
 from ._debuggee import Debuggee, Statistics
 from ._exceptions import GuestException
-from ._frames import OPTIMISED_OUT, UNAVAILABLE, Frame, OptimisedOut, Unavailable, Variable
+from ._frames import Frame, Variable
 from ._guest import Guest, Imports
 from ._instances import GuestInstance
+from ._missing import OPTIMISED_OUT, UNAVAILABLE, OptimisedOut, Unavailable
 from ._modules import GuestModule, Source, load_module
 from ._open import Body, open_debuggee, run_debuggee
 from ._progress import Progress

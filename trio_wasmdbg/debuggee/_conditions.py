@@ -51,7 +51,7 @@ class AnyOf:
 
     def code(self, places: ConditionPlaces) -> bytes:
         where: Places = FramePlaces(
-            places.layout, places.fp, places.debug_memory, places.scratch, places.global_
+            places.layout, places.fp, places.debug_memory, places.scratch, places.reference, places.global_
         )
         if places.operands is not None:
             where = _RegisterPlaces(places.scratch, {}, places.operands, places.global_, frame=where)

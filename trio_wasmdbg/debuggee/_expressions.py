@@ -18,6 +18,7 @@ from ..expressions import (
     parse_template,
 )
 from ..wasm import ValType
+from ._missing import OPTIMISED_OUT, UNAVAILABLE
 
 if TYPE_CHECKING:
     from ._frames import Frame
@@ -47,10 +48,10 @@ class FrameReader:
         self._store = frame.instance.store
 
     def local(self, index: int) -> object:
-        return self._frame.local(index)
+        return _there(self._frame.local(index))
 
     def operand(self, height: int) -> object:
-        return self._frame.operand_stack[height]
+        return _there(self._frame.operand_stack[height])
 
     def global_(self, index: int) -> object:
         return capi.get_global(self._store, self._frame.instance.global_(index))
@@ -60,6 +61,12 @@ class FrameReader:
 
     def read(self, memory: int, address: int, size: int) -> bytes:
         return capi.MemoryView(self._store, self._frame.instance.memory(memory)).read(address, size)
+
+
+def _there(value: object) -> object:
+    if value is UNAVAILABLE or value is OPTIMISED_OUT:
+        raise LookupError(repr(value))
+    return value
 
 
 def evaluate_in(frame: Frame, text: str) -> int | float:

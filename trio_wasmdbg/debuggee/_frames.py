@@ -17,6 +17,7 @@ from ..symbols import local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
 from ._edits import EarlyReturn, EarlyThrow
 from ._expressions import evaluate_in, format_in
+from ._missing import OPTIMISED_OUT, UNAVAILABLE
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -24,30 +25,7 @@ if TYPE_CHECKING:
     from ._instances import GuestInstance
     from ._stack import Stack
 
-__all__ = ["OPTIMISED_OUT", "UNAVAILABLE", "Frame", "OptimisedOut", "Unavailable", "Variable", "is_call"]
-
-
-@final
-class Unavailable:
-    """The value of a local or operand that can't be known (see :attr:`Frame.exact`)."""
-
-    def __repr__(self) -> str:
-        return "<unavailable>"
-
-
-UNAVAILABLE = Unavailable()
-
-
-@final
-class OptimisedOut:
-    """The value of a local that was not kept: the module was loaded with ``frames="live"``, and the program
-    does not need the local any more at this place."""
-
-    def __repr__(self) -> str:
-        return "<optimised out>"
-
-
-OPTIMISED_OUT = OptimisedOut()
+__all__ = ["Frame", "Variable", "is_call"]
 
 
 @frozen

@@ -32,9 +32,10 @@ from ..engine import Breakpoint, Signal, State, StepKind, Watchpoint, decode_val
 from ..errors import InternalError, NotFoundError, UsageError, WrongStateError
 from ..wasm import ValType
 from ._debuggee import Debuggee
-from ._frames import OPTIMISED_OUT, UNAVAILABLE, Frame
+from ._frames import Frame
 from ._instances import GuestInstance
 from ._messages import Continue
+from ._missing import OPTIMISED_OUT, UNAVAILABLE
 from ._modules import GuestModule
 from ._view import StoreView
 

@@ -1,6 +1,7 @@
 """The expression language: conditions and log points over the state of a paused function.
 
-What this layer is: a small, typed, C-like language of numbers.  Text is parsed (:func:`parse`), checked
+What this layer is: a small, typed, C-like language of numbers (with lanes of vectors, and tests of
+references for null).  Text is parsed (:func:`parse`), checked
 against what there is at a resume point (:func:`check`, :class:`Scope`), and then either compiled to
 WebAssembly that runs in the guest (:func:`compile_condition`) or evaluated on the host
 (:func:`evaluate`), with the same result bit for bit.  Templates of log points (:func:`parse_template`)

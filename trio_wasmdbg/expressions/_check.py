@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from attrs import define
 
 from ..errors import EvaluationError, ExpressionError
-from ..wasm import ValType
+from ..wasm import V128
 from . import _syntax as syntax
 from . import _typed as typed
 from ._arithmetic import COMPARISONS
@@ -30,12 +30,21 @@ _INTEGERS_ONLY: Final = frozenset(["%", "&", "|", "^", "<<", ">>", "~"])
 _MOST_NAMES: Final = 1000
 """Names that are searched for near misses: a hostile module has millions."""
 
+_NUMBERS: Final[dict[str, type[typed.Local | typed.Operand | typed.Global]]] = {
+    "local": typed.Local, "stack": typed.Operand, "global": typed.Global,
+}  # fmt: skip
+_READS: Final = (
+    typed.Const, typed.Local, typed.Operand, typed.Global, typed.Lane, typed.IsNull, typed.Load,
+)  # fmt: skip
+"""Nodes that are not computed from constants alone."""
+
 
 def check(expression: syntax.Expression, scope: Scope) -> typed.TypedExpression:
     """The typed tree of an expression in a scope.
 
-    :raises ExpressionError: a name or index that *scope* doesn't have, a value that is no number
-        (a reference, a ``v128``), or an operator that its operands don't allow.
+    :raises ExpressionError: a name or index that *scope* doesn't have, a lane of what is no ``v128``, a
+        null test of what is no reference, another use of one of these, or an operator that its operands
+        don't allow.
     """
     return typed.TypedExpression(expression, _Checker(expression.text, scope).node(expression.root))
 
@@ -53,16 +62,22 @@ class _Checker:
         match node:
             case syntax.Constant(value=value, type=type, at=at):
                 return typed.Const(type, value, at)
-            case syntax.Name():
-                return self._name(node)
-            case syntax.Slot():
-                return self._slot(node)
+            case syntax.Name() | syntax.Slot():
+                return self._number(node)
+            case syntax.Lane():
+                return self._lane(node)
+            case syntax.Null():
+                raise self._fail("null can be compared with a reference only, by == or !=", node.at)
             case syntax.MemoryRead():
                 made = self._load(node, self.node(node.address))
             case syntax.Unary():
                 made = self._unary(node, self.node(node.operand))
             case syntax.Cast():
                 made = self._cast(node, self.node(node.operand))
+            case syntax.Binary(op="==" | "!=") if isinstance(node.left, syntax.Null) or isinstance(
+                node.right, syntax.Null
+            ):
+                return self._null_test(node)
             case syntax.Binary():
                 made = self._binary(node, self.node(node.left), self.node(node.right))
             case syntax.Conditional():
@@ -76,12 +91,46 @@ class _Checker:
 
     # ── names and indices ──────────────────────────────────────────────────────────────────────
 
-    def _name(self, node: syntax.Name) -> typed.Node:
+    def _number(self, node: syntax.Name | syntax.Slot) -> typed.Node:
+        place = self._place(node)
+        scalar = Scalar.of(place.valtype)
+        if scalar is None:
+            problem = f"{place} is of type {place.valtype}: "
+            if place.valtype.is_ref:
+                raise self._fail(problem + "a reference can be compared with null only", node.at)
+            raise self._fail(problem + "i32x4(…, 0) gives a lane of it", node.at)
+        return _NUMBERS[place.space](scalar, place.index, node.at)
+
+    def _lane(self, node: syntax.Lane) -> typed.Node:
+        place, shape = self._place(node.place), node.shape
+        if place.valtype != V128:
+            raise self._fail(f"{place} is of type {place.valtype}: only a v128 has lanes", node.place.at)
+        if node.lane >= shape.lanes:
+            raise self._fail(f"no lane {node.lane}: {shape} has {shape.lanes}", node.at)
+        return typed.Lane(shape.type, shape, node.lane, place, node.at)
+
+    def _null_test(self, node: syntax.Binary) -> typed.Node:
+        """``x == null``, either way round."""
+        tested = node.left if isinstance(node.right, syntax.Null) else node.right
+        if not isinstance(tested, syntax.Name | syntax.Slot):
+            raise self._fail("null is compared with a local, operand or global", tested.at)
+        place = self._place(tested)
+        if not place.valtype.is_ref:
+            raise self._fail(f"{place} is of type {place.valtype}: only a reference can be null", tested.at)
+        made: typed.Node = typed.IsNull(Scalar.I32, place, node.at)
+        if not place.valtype.nullable:
+            # Structured code may not even read such a local before it is set.
+            made = typed.Const(Scalar.I32, 0, node.at)
+        return made if node.op == "==" else _fold(typed.Unary(Scalar.I32, "!", made, node.at))
+
+    def _place(self, node: syntax.Name | syntax.Slot) -> typed.Place:
+        if isinstance(node, syntax.Slot):
+            return self._slot(node)
         name, scope = node.name, self.scope
         if found := self._indices(name, scope.local_names, len(scope.locals)):
-            return self._local(self._only(found, "local", node), node.at)
+            return self._local(self._only(found, "local", node))
         if found := self._indices(name, scope.global_names, len(scope.globals)):
-            return self._global(self._only(found, "global", node), node.at)
+            return self._global(self._only(found, "global", node))
         known = self._some(scope.local_names, len(scope.locals))
         known += self._some(scope.global_names, len(scope.globals))
         raise self._fail(f"no local or global is named {name!r}{near_misses(name, known)}", node.at)
@@ -102,7 +151,7 @@ class _Checker:
         some = islice(names.items(), _MOST_NAMES)
         return [name for index, name in some if index < count and len(name) <= 64]
 
-    def _slot(self, node: syntax.Slot) -> typed.Node:
+    def _slot(self, node: syntax.Slot) -> typed.Place:
         if node.space == "stack":
             return self._operand(node)
         is_local = node.space == "local"
@@ -117,28 +166,22 @@ class _Checker:
             index = self._only(found, node.space, node)
         if not 0 <= index < count:
             raise self._fail(f"no {node.space} {index}: there are {count}", node.at)
-        return self._local(index, node.at) if is_local else self._global(index, node.at)
+        return self._local(index) if is_local else self._global(index)
 
-    def _local(self, index: int, at: int) -> typed.Node:
-        return typed.Local(self._number(self.scope.locals[index], f"local {index}", at), index, at)
+    def _local(self, index: int) -> typed.Place:
+        return typed.Place("local", index, self.scope.locals[index])
 
-    def _global(self, index: int, at: int) -> typed.Node:
-        return typed.Global(self._number(self.scope.globals[index], f"global {index}", at), index, at)
+    def _global(self, index: int) -> typed.Place:
+        return typed.Place("global", index, self.scope.globals[index])
 
-    def _operand(self, node: syntax.Slot) -> typed.Node:
+    def _operand(self, node: syntax.Slot) -> typed.Place:
         operands, height = self.scope.operands, node.which
         if not isinstance(height, int):
             raise self._fail("operands have no names", node.at)
         if not -len(operands) <= height < len(operands):
             raise self._fail(f"no operand {height}: the operand stack holds {len(operands)} here", node.at)
         height %= len(operands)
-        return typed.Operand(self._number(operands[height], f"operand {height}", node.at), height, node.at)
-
-    def _number(self, type: ValType, what: str, at: int) -> Scalar:
-        scalar = Scalar.of(type)
-        if scalar is None:
-            raise self._fail(f"{what} is of type {type}: expressions work on numbers only", at)
-        return scalar
+        return typed.Place("stack", height, operands[height])
 
     # ── operators ──────────────────────────────────────────────────────────────────────────────
 
@@ -187,7 +230,7 @@ def _fold(node: typed.Node) -> typed.Node:
     """The constant that *node* is, if all that it needs is constant and it has a value."""
     if not all(isinstance(child, typed.Const) for child in typed.children(node)):
         return node
-    if isinstance(node, typed.Const | typed.Local | typed.Operand | typed.Global | typed.Load):
+    if isinstance(node, _READS):
         return node
     try:
         return typed.Const(node.type, constant_value(node), node.at)

@@ -106,6 +106,12 @@ class _Code:
                 self.parts.append(self.places.operand(node.height, node.type.valtype))
             case typed.Global():
                 self.add("global.get", self.places.global_(node.index))
+            case typed.Lane():
+                self._read(node.place)
+                self.add(node.shape.extract, node.lane)
+            case typed.IsNull():
+                self._read(node.place)
+                self.add("ref.is_null")
             case typed.Load():
                 self._load(node, depth)
             case typed.Convert():
@@ -143,6 +149,15 @@ class _Code:
                 self.add("end")
             case _:
                 assert_never(node)
+
+    def _read(self, place: typed.Place) -> None:
+        """Pushes the value of a place that is no number."""
+        if place.space == "global":
+            self.add("global.get", self.places.global_(place.index))
+        elif place.space == "local":
+            self.parts.append(self.places.local(place.index, place.valtype))
+        else:
+            self.parts.append(self.places.operand(place.index, place.valtype))
 
     def _const(self, type: Scalar, value: int | float) -> None:
         if type.is_float:
@@ -271,7 +286,7 @@ class _Code:
 def _is_boolean(node: typed.Node) -> bool:
     """Whether the value is an ``i32`` of 0 or 1 already."""
     match node:
-        case typed.Logical() | typed.Unary(op="!"):
+        case typed.Logical() | typed.Unary(op="!") | typed.IsNull():
             return True
         case typed.Arithmetic(op=op):
             return op in COMPARISONS

@@ -18,7 +18,9 @@ __all__ = ["Reader", "constant_value", "evaluate", "holds"]
 class Reader(Protocol):
     """Where values come from: a paused frame.
 
-    Integers may be given signed or unsigned.  Anything that is no number counts as not available.
+    Integers may be given signed or unsigned; a ``v128`` is 16 bytes, a null reference None, any other one
+    an object.  What is not available is told by a :exc:`LookupError`, or for a number or ``v128`` by a value
+    that is none.
     """
 
     def local(self, index: int, /) -> object:
@@ -82,11 +84,15 @@ class _Evaluator:
             case typed.Const():
                 return node.value
             case typed.Local():
-                return self._read(node, f"local {node.index}", self.reader.local(node.index))
+                return self._read(node, typed.Place("local", node.index, node.type.valtype))
             case typed.Operand():
-                return self._read(node, f"operand {node.height}", self.reader.operand(node.height))
+                return self._read(node, typed.Place("stack", node.height, node.type.valtype))
             case typed.Global():
-                return self._read(node, f"global {node.index}", self.reader.global_(node.index))
+                return self._read(node, typed.Place("global", node.index, node.type.valtype))
+            case typed.Lane():
+                return self._lane(node)
+            case typed.IsNull():
+                return int(self._get(node.place, node.at) is None)
             case typed.Load():
                 return self._load(node, int(self.value(node.address)))
             case typed.Convert():
@@ -114,9 +120,26 @@ class _Evaluator:
             case _:
                 assert_never(node)
 
-    def _read(self, node: typed.Local | typed.Operand | typed.Global, what: str, value: object) -> Number:
+    def _get(self, place: typed.Place, at: int) -> object:
+        """The value of a place."""
+        reader = self.reader
+        get = {"local": reader.local, "stack": reader.operand, "global": reader.global_}[place.space]
+        try:
+            return get(place.index)
+        except LookupError:
+            raise self._fail(f"{place} is not available here", at) from None
+
+    def _lane(self, node: typed.Lane) -> Number:
+        value = self._get(node.place, node.at)
+        if not isinstance(value, bytes):
+            raise self._fail(f"{node.place} is not available here", node.at)
+        lane: Number = struct.unpack(node.shape.format, value)[node.lane]
+        return lane
+
+    def _read(self, node: typed.Local | typed.Operand | typed.Global, place: typed.Place) -> Number:
+        value = self._get(place, node.at)
         if not isinstance(value, int | float):
-            raise self._fail(f"{what} is not available here", node.at)
+            raise self._fail(f"{place} is not available here", node.at)
         return float(value) if node.type.is_float else wrap(node.type, int(value))
 
     def _load(self, node: typed.Load, address: int) -> Number:

@@ -14,8 +14,21 @@ from attrs import define, field
 
 from ..errors import ExpressionError
 from ._lexer import Token, error, literal, tokens, unescape
-from ._scalars import ACCESSES, NARROW, Access, Scalar
-from ._syntax import Binary, Cast, Conditional, Constant, Expression, MemoryRead, Name, Node, Slot, Unary
+from ._scalars import ACCESSES, NARROW, SHAPES, Access, Scalar
+from ._syntax import (
+    Binary,
+    Cast,
+    Conditional,
+    Constant,
+    Expression,
+    Lane,
+    MemoryRead,
+    Name,
+    Node,
+    Null,
+    Slot,
+    Unary,
+)
 
 __all__ = ["MAX_DEPTH", "near_misses", "parse", "parse_part"]
 
@@ -40,7 +53,7 @@ _TYPES: Final = {str(scalar) for scalar in Scalar} | set(NARROW)
 _SPACES: Final[dict[str, Literal["local", "stack", "global"]]] = {
     space: space for space in ("local", "stack", "global")
 }
-_KEYWORDS: Final = {*_TYPES, *_SPACES, *ACCESSES}
+_KEYWORDS: Final = {*_TYPES, *_SPACES, *ACCESSES, *SHAPES, "null"}
 
 
 @define
@@ -121,6 +134,8 @@ class _Parser:
                 if token.text in _SPACES:
                     return self._push(self._slot(token))
                 self._memory(token)
+            elif token.text in SHAPES and self._peek() == "(":
+                return self._push(self._lane(token))
             else:
                 return self._push(self._simple(token))
 
@@ -128,6 +143,8 @@ class _Parser:
         if token.kind in ("number", "char"):
             return Constant(*literal(token, self.text), token.at)
         if token.kind == "name":
+            if token.text == "null":
+                return Null(token.at)
             if token.text in _KEYWORDS:
                 hint = f"write $ before it for a local of that name: ${token.text}"
                 raise self._fail(f"{token.text!r} is a keyword ({hint})", token)
@@ -167,6 +184,26 @@ class _Parser:
         if closing.text != "]":
             raise self._fail(f"{token.text}[…] takes a constant index: expected ']', not {closing}", closing)
         return Slot(_SPACES[token.text], which, token.at)
+
+    def _lane(self, token: Token) -> Lane:
+        """``i32x4(x, 2)``: the lane is part of the instruction, not an expression."""
+        self._take()
+        inside = self._take()
+        if inside.text in _SPACES and self._peek() == "[":
+            place: Node = self._slot(inside)
+        else:
+            place = self._simple(inside)
+        if not isinstance(place, Name | Slot):
+            raise self._fail(f"{token.text}(…) takes a local, operand or global, not {inside}", inside)
+        comma, lane = self._take(), self._take()
+        if comma.text != ",":
+            raise self._fail(f"{token.text}(…) takes a place and a lane: expected ',', not {comma}", comma)
+        if lane.kind != "number" or not lane.text.isdigit():
+            raise self._fail(f"{token.text}(…) takes a constant lane, not {lane}", lane)
+        closing = self._take()
+        if closing.text != ")":
+            raise self._fail(f"{token.text}(…) takes a constant lane: expected ')', not {closing}", closing)
+        return Lane(SHAPES[token.text], place, self._index(lane, lane.text), token.at)
 
     def _memory(self, token: Token) -> None:
         access = ACCESSES.get(token.text)

@@ -16,7 +16,7 @@ class Places(Protocol):
     """What the compiler asks for: code that pushes a value, and indices in the module it is put into."""
 
     def local(self, index: int, type: ValType, /) -> bytes:
-        """Code that pushes a local of the debugged function."""
+        """Code that pushes a local of the debugged function; a reference may be of a more general type."""
 
     def operand(self, height: int, type: ValType, /) -> bytes:
         """Code that pushes the operand that has *height* others below it."""
@@ -65,7 +65,7 @@ def _same(index: int) -> int:
     return index
 
 
-_LOADS: Final = {name: BY_NAME[f"{name}.load"] for name in ("i32", "i64", "f32", "f64")}
+_LOADS: Final = {name: BY_NAME[f"{name}.load"] for name in ("i32", "i64", "f32", "f64", "v128")}
 
 
 @define
@@ -76,6 +76,8 @@ class FramePlaces:
     :ivar fp: index of the local that holds the frame pointer.
     :ivar debug_memory: index of the memory that the frame lies in.
     :ivar scratch: gives scratch locals, see :meth:`Places.scratch`.
+    :ivar reference: code that pushes the reference of the slot that begins so many bytes from the frame
+        pointer; references are not in that memory.
     :ivar global_: original index to index here; likewise ``memory``.
     """
 
@@ -83,6 +85,7 @@ class FramePlaces:
     fp: int
     debug_memory: int
     scratch: Callable[[ValType, int], int]
+    reference: Callable[[ValType, int], bytes]
     global_: Callable[[int], int] = _same
     memory: Callable[[int], int] = _same
 
@@ -95,8 +98,10 @@ class FramePlaces:
         return self._load(type, self.layout.operand(height))
 
     def _load(self, type: ValType, offset: int) -> bytes:
+        if type.is_ref:
+            return self.reference(type, offset)
         address = instruction(BY_NAME["local.get"], self.fp)
-        align = 3 if str(type).endswith("64") else 2
+        align = 2 if str(type).endswith("32") else 3
         return address + instruction(_LOADS[str(type)], MemArg(align, offset, self.debug_memory))
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 from ..wasm import F32, F64, I32, I64, ValType
 
-__all__ = ["ACCESSES", "NARROW", "Access", "Number", "Scalar", "usual"]
+__all__ = ["ACCESSES", "NARROW", "SHAPES", "Access", "Number", "Scalar", "Shape", "usual"]
 
 Number = int | float
 """A value: ``int`` of the range of its type, or ``float`` (of an ``f32`` only the values that it has)."""
@@ -85,3 +85,30 @@ class Access(Enum):
 
 ACCESSES: dict[str, Access] = {str(access): access for access in Access}
 ACCESSES |= {f"mem{bits}s": ACCESSES[f"mem{bits}"] for bits in (8, 16, 32, 64)}
+
+
+class Shape(Enum):
+    """The ways to cut a ``v128`` into lanes: type of one, its instruction, the ``struct`` format of all."""
+
+    I8X16 = Scalar.I32, "i8x16.extract_lane_s", "<16b"
+    U8X16 = Scalar.I32, "i8x16.extract_lane_u", "<16B"
+    I16X8 = Scalar.I32, "i16x8.extract_lane_s", "<8h"
+    U16X8 = Scalar.I32, "i16x8.extract_lane_u", "<8H"
+    I32X4 = Scalar.I32, "i32x4.extract_lane", "<4i"
+    U32X4 = Scalar.U32, "i32x4.extract_lane", "<4I"
+    I64X2 = Scalar.I64, "i64x2.extract_lane", "<2q"
+    U64X2 = Scalar.U64, "i64x2.extract_lane", "<2Q"
+    F32X4 = Scalar.F32, "f32x4.extract_lane", "<4f"
+    F64X2 = Scalar.F64, "f64x2.extract_lane", "<2d"
+
+    def __init__(self, type: Scalar, extract: str, format: str) -> None:
+        self.type = type
+        self.extract = extract
+        self.format = format
+        self.lanes = int(format[1:-1])
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+SHAPES: dict[str, Shape] = {str(shape): shape for shape in Shape}

@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from ._scalars import Access, Number, Scalar
+from ._scalars import Access, Number, Scalar, Shape
 
 __all__ = [
     "Binary",
@@ -17,9 +17,11 @@ __all__ = [
     "Conditional",
     "Constant",
     "Expression",
+    "Lane",
     "MemoryRead",
     "Name",
     "Node",
+    "Null",
     "Slot",
     "Unary",
 ]
@@ -48,6 +50,23 @@ class Slot:
 
     space: Literal["local", "stack", "global"]
     which: int | str
+    at: int
+
+
+@frozen
+class Null:
+    """``null``: what a reference is compared with."""
+
+    at: int
+
+
+@frozen
+class Lane:
+    """``i32x4(x, 2)``: a lane of a ``v128``."""
+
+    shape: Shape
+    place: Name | Slot
+    lane: int
     at: int
 
 
@@ -99,7 +118,7 @@ class Conditional:
     at: int
 
 
-Node = Constant | Name | Slot | MemoryRead | Unary | Cast | Binary | Conditional
+Node = Constant | Name | Slot | Null | Lane | MemoryRead | Unary | Cast | Binary | Conditional
 
 
 @frozen

@@ -6,10 +6,12 @@ of 0 or 1.  ``at`` is as in the syntax tree.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import field, frozen
 
-from ..wasm import MemoryType
-from ._scalars import Access, Number, Scalar
+from ..wasm import MemoryType, ValType
+from ._scalars import Access, Number, Scalar, Shape
 from ._syntax import Expression
 
 __all__ = [
@@ -18,12 +20,15 @@ __all__ = [
     "Const",
     "Convert",
     "Global",
+    "IsNull",
+    "Lane",
     "Load",
     "Local",
     "Logical",
     "Narrow",
     "Node",
     "Operand",
+    "Place",
     "References",
     "TypedExpression",
     "Unary",
@@ -64,6 +69,38 @@ class Global:
 
     type: Scalar
     index: int
+    at: int
+
+
+@frozen
+class Place:
+    """A local, operand or global of any type, by its index or height."""
+
+    space: Literal["local", "stack", "global"]
+    index: int
+    valtype: ValType
+
+    def __str__(self) -> str:
+        return f"{'operand' if self.space == 'stack' else self.space} {self.index}"
+
+
+@frozen
+class Lane:
+    """A lane of a ``v128``."""
+
+    type: Scalar
+    shape: Shape
+    lane: int
+    place: Place
+    at: int
+
+
+@frozen
+class IsNull:
+    """Whether a reference is null, an ``i32``."""
+
+    type: Scalar
+    place: Place
     at: int
 
 
@@ -142,7 +179,10 @@ class Choice:
     at: int
 
 
-Node = Const | Local | Operand | Global | Load | Convert | Narrow | Unary | Arithmetic | Logical | Choice
+Node = (
+    Const | Local | Operand | Global | Lane | IsNull | Load
+    | Convert | Narrow | Unary | Arithmetic | Logical | Choice
+)  # fmt: skip
 
 
 def children(node: Node) -> tuple[Node, ...]:
@@ -190,6 +230,7 @@ class TypedExpression:
     def references(self) -> References:
         """What it reads, so that a companion imports that and no more."""
         locals, operands, globals, memories = set[int](), set[int](), set[int](), set[int]()
+        spaces = {"local": locals, "stack": operands, "global": globals}
         todo: list[Node] = [self.root]
         while todo:
             node = todo.pop()
@@ -203,6 +244,8 @@ class TypedExpression:
                     globals.add(index)
                 case Load(memory=memory):
                     memories.add(memory)
+                case Lane(place=place) | IsNull(place=place):
+                    spaces[place.space].add(place.index)
                 case _:
                     pass
         return References(*map(frozenset, (locals, operands, globals, memories)))

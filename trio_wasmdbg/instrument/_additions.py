@@ -215,6 +215,10 @@ class FrameAccess:
         """Pushes the slot's value."""
         return self.address(type, offset) + self._additions.load(type, offset)
 
+    def reference(self, type: ValType, offset: int) -> bytes:
+        """Pushes the slot's reference, as the top of its hierarchy: no cast can fail."""
+        return self.address(type, offset) + emit.table_get(self._additions.reference_table(type))
+
     def store_local(self, type: ValType, offset: int, local: int) -> bytes:
         """Stores a local of the running function."""
         return b"".join(

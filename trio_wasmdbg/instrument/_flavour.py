@@ -212,6 +212,7 @@ class FlavourBuilder(FastTwinBuilder):
             self._fp,
             self._additions.debug_memory,
             scratch,
+            self._access.reference,
             self._global,
             {copied.height: copied.local for copied in operands},
         )

@@ -233,6 +233,7 @@ class SlowTwinBuilder:
             _FP,
             self._imports.additions.debug_memory,
             lambda type, number: self._scratch((type,) * (number + 1))[number],
+            self._access.reference,
             self._imports.global_,
         )
         note = emit.local_get(_FP) + emit.i32_const(k) + emit.i32_const(at) + emit.call(self._note)

@@ -62,6 +62,7 @@ class ConditionPlaces:
 
     :ivar layout: of the frame; ``fp`` is the index of the local with its address.
     :ivar scratch: (type, 0 or 1) to the index of a local that is free.
+    :ivar reference: code that pushes the reference of the frame's slot at an offset.
     :ivar global_: index in the original to index here; memories have the same index.
     :ivar operands: None where locals and operands are in the frame.  Else the locals are the function's own;
         operands of these heights are in these locals, the others in the frame.
@@ -71,6 +72,7 @@ class ConditionPlaces:
     fp: int
     debug_memory: int
     scratch: Callable[[ValType, int], int]
+    reference: Callable[[ValType, int], bytes]
     global_: Callable[[int], int]
     operands: Mapping[int, int] | None = None
 
