@@ -222,5 +222,6 @@ def about_this_machine(peers: dict[str, str]) -> dict[str, str]:
             ]
         ),
         **peers,
+        "load": f"{os.getloadavg()[2]:.1f} processes wanted to run, in the last quarter of an hour",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
