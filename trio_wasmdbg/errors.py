@@ -37,6 +37,7 @@ __all__ = [
     "TooManyGuests",
     "UnsupportedFeatureError",
     "UnsupportedInstructionError",
+    "UnsupportedPythonError",
     "UnsupportedWasmtimeError",
     "UsageError",
     "WrongStateError",
@@ -192,6 +193,10 @@ class EnvironmentProblem(DebuggerError):
 
 class UnsupportedWasmtimeError(EnvironmentProblem, ImportError):
     """The installed ``wasmtime`` package is not one that this release can drive."""
+
+
+class UnsupportedPythonError(EnvironmentProblem, ImportError):
+    """The interpreter can't run Python code on a guest's stack: CPython 3.14.0."""
 
 
 class EngineConfigError(EnvironmentProblem):

@@ -14,9 +14,17 @@ from elftools.elf.elffile import ELFFile
 from tests.capi.support import World, run_python
 from trio_wasmdbg import capi
 from trio_wasmdbg.capi import _library
-from trio_wasmdbg.errors import EngineConfigError, UnsupportedWasmtimeError
+from trio_wasmdbg.errors import EngineConfigError, UnsupportedPythonError, UnsupportedWasmtimeError
 
 SWITCHES = ["wasm_tail_call", "wasm_multi_memory", "wasm_bulk_memory", "wasm_multi_value"]
+
+
+def test_one_release_of_python_is_refused() -> None:
+    for version in ((3, 11, 0), (3, 13, 9), (3, 14, 1), (3, 15, 0)):
+        capi.check_python("cpython", version)
+    with pytest.raises(UnsupportedPythonError, match="use 3.14.1 or later") as caught:
+        capi.check_python("cpython", (3, 14, 0))
+    assert isinstance(caught.value, ImportError)
 
 
 def test_the_default_engine_is_good_enough() -> None:

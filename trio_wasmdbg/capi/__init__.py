@@ -11,13 +11,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from trio_wasmdbg.capi._calls import CallFuture, start_call, start_instantiate
 from trio_wasmdbg.capi._config import fold_guards, has_casts, prepare_config, probe_engine
 from trio_wasmdbg.capi._exceptions import make_exception, tag_params
 from trio_wasmdbg.capi._globals import I32Global, get_global, new_global, set_global
 from trio_wasmdbg.capi._host_functions import Hook, Pending, define_async, define_hook
 from trio_wasmdbg.capi._instances import Extern, RawInstance, RawLinker
-from trio_wasmdbg.capi._library import check_library
+from trio_wasmdbg.capi._library import check_library, check_python
 from trio_wasmdbg.capi._limits import max_map_count, memory_maps_in_use
 from trio_wasmdbg.capi._memory import MemoryView, memory_grow
 from trio_wasmdbg.capi._modules import compile, validate
@@ -77,6 +79,7 @@ __all__ = [
     "table_size",
     # engines and modules
     "check_library",
+    "check_python",
     "fold_guards",
     "compile",
     "has_casts",
@@ -92,4 +95,5 @@ __all__ = [
     "memory_maps_in_use",
 ]
 
+check_python(sys.implementation.name, sys.version_info[:3])
 check_library()

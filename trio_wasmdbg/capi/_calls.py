@@ -13,7 +13,8 @@ Rules that Wasmtime answers with an abort of the process, and which are kept her
 
 * a complete future is never polled again;
 * futures of one store nest: only the innermost live one is polled or deleted;
-* a future is never deleted after its store was closed (its memory is abandoned instead).
+* a future is never deleted after its store was closed (its memory is abandoned instead);
+* a store is not destroyed while one of its futures is live, at interpreter exit and in forked children, too.
 
 A live future is never freed by the garbage collector: that could happen on any thread, in the middle
 of anything, and in any order.  Whoever starts one deletes it; what is left at interpreter exit is
@@ -31,6 +32,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import itertools
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -79,6 +81,7 @@ class CallFuture:
         "_collect",
         "_errors",
         "_exception",
+        "_forked",
         "_key",
         "_keep",
         "_outcome",
@@ -125,6 +128,7 @@ class CallFuture:
         self._outcome: Outcome | None = None
         self._polling = False
         self._torn = False
+        self._forked = False
         self._pointer = 0
         self._key = next(_keys)
 
@@ -174,6 +178,8 @@ class CallFuture:
         return done
 
     def _why_not(self) -> str:
+        if self._forked:
+            return "polling a call future in a forked child: its guest belongs to the parent process"
         if self.deleted:
             return "polling a deleted call future"
         if self.complete:
@@ -395,11 +401,44 @@ def start_instantiate(store: Storelike, linker: RawLinker, module: wasmtime.Modu
 
 def _delete_all() -> None:
     # Innermost first: a store that is destroyed under a live future takes the process with it.
-    for future in sorted(FUTURES.values(), key=lambda future: -future._key):
-        if not future._polling:
+    left = sorted(FUTURES.values(), key=lambda future: -future._key)
+    for future in left:
+        if future._polling:
+            # Its thread is in the guest; nothing may touch it, nor end the store under it.
+            _keep_for_ever(future)
+        else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 future.delete()
+    if left:
+        # Last: where warnings are errors, this raises.
+        warnings.warn(
+            f"the interpreter exits with {len(left)} calls of guests under way, which end with it: leave the "
+            "blocks of their debuggees first (a trio.run() in a daemon thread is not waited for)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _keep_for_ever(future: CallFuture) -> None:
+    # Also when the interpreter's last act is to clear this module.
+    for each in (future, future._store):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(each))
 
 
 atexit.register(_delete_all)
+
+
+def _forget_all() -> None:
+    # In the child of a fork the guests are copies without threads of their own, and what they have of
+    # the outside world is shared with the parent.  So nothing of them is run, unwound or freed.
+    for future in FUTURES.values():
+        _keep_for_ever(future)
+        future.handle._live.clear()
+        future._forked = future.deleted = True
+        future.waiting = None
+    FUTURES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

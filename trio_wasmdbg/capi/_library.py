@@ -20,9 +20,9 @@ from typing import Any
 
 from wasmtime import _bindings, _ffi
 
-from trio_wasmdbg.errors import UnsupportedWasmtimeError
+from trio_wasmdbg.errors import UnsupportedPythonError, UnsupportedWasmtimeError
 
-__all__ = ["SUPPORTED", "address_of", "check_library", "dll", "ready_function"]
+__all__ = ["SUPPORTED", "address_of", "check_library", "check_python", "dll", "ready_function"]
 
 #: First and first-unsupported major version of the ``wasmtime`` package.
 SUPPORTED = (50, 51)
@@ -167,6 +167,22 @@ def _find_ready_function() -> int:
 
 #: Address of a C function ``bool ready(const char *cell)``: true when the cell holds ``b"\1\0"``.
 ready_function: int = _find_ready_function()
+
+
+def check_python(implementation: str, version: tuple[int, int, int]) -> None:
+    """Make sure that the interpreter lets Python code run on a stack that is not its thread's own.
+
+    The callbacks of ctypes run on the guest's fiber.  CPython 3.14.0 compares the stack pointer with the
+    bounds of its thread's stack, and ends the process ("Stack overflow"); 3.14.1 leaves pointers outside
+    of them alone (python/cpython#139653).
+
+    :raises UnsupportedPythonError: it does not.
+    """
+    if implementation == "cpython" and version == (3, 14, 0):
+        raise UnsupportedPythonError(
+            "CPython 3.14.0 ends the process when Python code runs on a guest's stack "
+            "(python/cpython#139653): use 3.14.1 or later, or 3.11 to 3.13"
+        )
 
 
 def check_library() -> None:

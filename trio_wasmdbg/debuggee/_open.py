@@ -107,6 +107,9 @@ async def open_debuggee(
     finally:
         core.close()
     error = core.uncollected_error()
+    if core.fatal is not None and isinstance(raised, BaseExceptionGroup):
+        # The block was cancelled because of it, and the scope of that is left already.
+        raised = raised.split(trio.Cancelled)[1]
     if raised is not None and error is not None and not isinstance(raised, trio.Cancelled):
         raise BaseExceptionGroup("the block and the debuggee's body have both failed", [raised, error])
     if error is not None:
