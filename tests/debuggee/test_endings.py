@@ -295,7 +295,14 @@ async def test_a_group_of_the_bodys_own() -> None:
         assert finished.error.exceptions == (first, second)
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+class Unusual(BaseException):
+    pass
+
+
+NO_ERRORS = [KeyboardInterrupt, SystemExit, GeneratorExit, Unusual]
+
+
+@pytest.mark.parametrize("kind", NO_ERRORS)
 async def test_what_is_no_error_comes_out_bare(kind: type[BaseException]) -> None:
     with pytest.raises(kind) as caught:
         async with failing(kind("now")) as debuggee:

@@ -141,7 +141,11 @@ async def test_a_wrong_result_is_a_hostcall_error() -> None:
                 await debuggee.finish()
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+class Unusual(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit, Unusual])
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_what_is_no_error_ends_the_debuggee(kind: type[BaseException], is_async: bool) -> None:
     def plain(x: int) -> int:
