@@ -197,7 +197,7 @@ print(hits)
 """
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
 async def test_ctrl_c_at_any_moment(seed: int) -> None:
     done = await in_a_process(PRELUDE + CTRL_C_ANYWHERE.format(seed=seed))
     assert (done.returncode, done.stdout, done.stderr) == (0, "12\n", ""), done

@@ -190,19 +190,23 @@ class Calls:
                 # Cancelled in here: the finally clause is the teardown.
                 return await self._drive(call, future)
             finally:
-                # No await: nothing can cut this short.
-                future.delete()
-                self._stack.remove(call)
-                state.sp.set(call.base_sp)
-                state.current.set(call.base_instance)
-                self._request = None
-                self._core.expire()
-                self.leaving.call_ended(call)
-                self._core.arming.call_ended(call.base_sp)
-                call.ended()
+                self._end(call, future)
         # Only where no cancellation of the caller's explains it: in a task outside of the debuggee's,
         # or shielded by the body.
         raise CallEnded("the call was ended, with the debuggee or the host function it was in")
+
+    @trio.lowlevel.enable_ki_protection
+    def _end(self, call: Call, future: capi.CallFuture) -> None:
+        """The teardown.  No await, and no KeyboardInterrupt: nothing can cut this short."""
+        future.delete()
+        self._stack.remove(call)
+        self._state.sp.set(call.base_sp)
+        self._state.current.set(call.base_instance)
+        self._request = None
+        self._core.expire()
+        self.leaving.call_ended(call)
+        self._core.arming.call_ended(call.base_sp)
+        call.ended()
 
     def cancel_all(self, outer: Call | None = None) -> None:
         """End the calls inside *outer*, or all of them; each takes until the guest's next check."""

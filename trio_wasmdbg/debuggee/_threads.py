@@ -52,6 +52,8 @@ def default_limiter() -> trio.CapacityLimiter:
         return limiter
 
 
+# A KeyboardInterrupt between starting the thread and waiting for it would leave it alone with the guest.
+@trio.lowlevel.enable_ki_protection
 async def poll_in_thread(
     poll: Callable[[], T], on_cancel: Callable[[], None], limiter: trio.CapacityLimiter
 ) -> T:
