@@ -187,12 +187,10 @@ class Calls:
             state.current.set(instance)
         with call.scope:
             try:
-                # Cancelled in here: the finally clause is the teardown.
                 return await self._drive(call, future)
             finally:
-                self._end(call, future)
-        # Only where no cancellation of the caller's explains it: in a task outside of the debuggee's,
-        # or shielded by the body.
+                self._end(call, future)  # the teardown, also where it was cancelled
+        # No cancellation of the caller's explains it: it is in a task outside, or shielded by the body.
         raise CallEnded("the call was ended, with the debuggee or the host function it was in")
 
     @trio.lowlevel.enable_ki_protection
