@@ -592,8 +592,7 @@ class Calls:
         :raises CallAbandonedError: a frame further out is to be left.
         """
         core = self._core
-        # Cancelled here: the event is in its channel; the guest is gone already.
-        await core.pause(event)
+        await core.pause(event)  # cancelled here: it is in its channel; the guest is gone already
         await trio.lowlevel.checkpoint_if_cancelled()
         leave = core.edits.leave
         core.edits.clear()
