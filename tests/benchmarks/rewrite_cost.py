@@ -7,7 +7,7 @@ CPU seconds), the highest memory that rewriting takes beyond what was there, for
 Python's allocations, by tracemalloc, in a run of its own), and what a second load takes of the first one's
 rewriting when it comes from the cache::
 
-    python -m tests.benchmarks.rewrite_cost [--rounds 3] [--frames exact live] [--json] [MODULE.wasm ...]
+    python -m tests.benchmarks.rewrite_cost [--rounds 3] [--frames MODE ...] [--json] [MODULE.wasm ...]
 
 Rounds are interleaved, and each figure is the least of them.
 """
@@ -41,7 +41,7 @@ GUESTS: Final = [
 ]
 
 
-_ROW: Final = "{:<16} {:<6} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9} {:>12} {:>7} {:>7}"
+_ROW: Final = "{:<16} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9} {:>12} {:>7} {:>7}"
 
 
 @frozen
