@@ -223,8 +223,8 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         :param conditions: what it is to evaluate itself.  When very many kinds of twins have been made
             of an instance, this is left to the host: the store does not grow for ever.
         """
-        # The first twin of each function is not counted: a pattern may put a condition into all of them.
-        made = len(self._made) + self._flavours.variants - len(self._installed)
+        # The first slow twin of each function is not counted: a pattern may put a condition into all of them.
+        made = len(self._made) + len(self._flavours) - len(self._installed)
         if function in self._installed and made >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
