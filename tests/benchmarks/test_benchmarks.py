@@ -10,7 +10,7 @@ GOAL_MS = 5.0
 """What a guest may add to the 99.9th percentile of the loop's gaps; the test allows four times that."""
 
 LATENCY_MS = 10.0
-"""Within which a loop without stores is interrupted and cancelled, in 99 of 100 cases."""
+"""Within which a guest is interrupted and cancelled that comes to checks, in 99 of 100 cases."""
 
 TRIES = 3
 """A neighbour that takes the processor for a moment is not our fault; three times in a row is."""
@@ -31,7 +31,8 @@ async def test_latency_of_interrupts_and_cancellations() -> None:
     worst = []
     for _ in range(TRIES):
         found = await latency.measure(40)
-        worst.append(max(each.p99 for each in found))
+        worst.append(max(each.p99 for each in found if each.reachable))
+        assert {each.what for each in found} == set(latency.KINDS)
         if worst[-1] <= LATENCY_MS:
             return
     pytest.fail(f"99th percentiles of {worst} ms")
