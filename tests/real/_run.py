@@ -184,6 +184,7 @@ async def run_debugged(program: Program, module: GuestModule, mode: str, load: f
 
         async with open_debuggee(store, body) as debuggee:
             if mode == "slow":
+                debuggee.flavours = False
                 debuggee.add_breakpoint(re.compile(""), condition="0")
             finished = await debuggee.run()
             assert isinstance(finished, events.Finished), finished

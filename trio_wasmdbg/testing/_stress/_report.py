@@ -91,6 +91,7 @@ class StressFailure(AssertionError):
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        first = report.failures[0]
+        # One that can be done again alone, if there is one.
+        first = next((each for each in report.failures if each.cycle is not None), report.failures[0])
         more = f"\n(and {len(report.failures) - 1} more)" if len(report.failures) > 1 else ""
         super().__init__(f"{first}{more}\nseed {report.seed}; again: {report.command(first)}")
