@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from trio_wasmdbg._version import __version__
 from trio_wasmdbg.addresses import CodeOffset, ModuleOffset
-from trio_wasmdbg.capi import WasmException, prepare_config
+from trio_wasmdbg.capi import OpaqueReference, WasmException, prepare_config
 from trio_wasmdbg.debuggee import (
     OPTIMISED_OUT,
     UNAVAILABLE,
@@ -108,6 +108,7 @@ __all__ = [
     "ModuleError",
     "ModuleOffset",
     "NotFoundError",
+    "OpaqueReference",
     "OptimisedOutError",
     "OutOfBoundsError",
     "Progress",

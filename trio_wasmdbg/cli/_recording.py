@@ -8,8 +8,8 @@ from itertools import islice
 
 import wasmtime
 
-from trio_wasmdbg import OPTIMISED_OUT, UNAVAILABLE, Frame, events
-from trio_wasmdbg.cli._records import EventRecord, FrameRecord, LocalRecord, Value
+from trio_wasmdbg import OPTIMISED_OUT, UNAVAILABLE, Frame, OpaqueReference, WasmException, events
+from trio_wasmdbg.cli._records import EventRecord, FrameRecord, LocalRecord, Reference, Value
 from trio_wasmdbg.wasm import disassemble
 
 __all__ = ["callers", "event_record", "frame_record", "error_text", "instruction_text", "stack_records"]
@@ -40,12 +40,12 @@ def frame_record(frame: Frame, depth: int = 0) -> FrameRecord:
                 variable.index,
                 # A placeholder for a missing name is no name.
                 None if variable.name == f"local[{variable.index}]" else variable.name,
-                _value(str(variable.type), variable.value),
+                _value(frame, str(variable.type), variable.value),
             )
             for variable in frame.variables
         ),
         operand_stack=tuple(
-            _value(str(type), value)
+            _value(frame, str(type), value)
             for type, value in zip(frame.operand_types, frame.operand_stack, strict=True)
         ),
         exact=frame.exact,
@@ -64,11 +64,16 @@ def stack_records(frame: Frame | None) -> list[FrameRecord]:
     return inner + [frame_record(each, depth) for depth, each in outer]
 
 
-def _value(type: str, value: object) -> Value:
+def _value(frame: Frame, type: str, value: object) -> Value:
     if value is UNAVAILABLE:
         return Value(type, None, known=False)
     if value is OPTIMISED_OUT:
         return Value(type, repr(value), known=False)
+    # A host's object may be anything, also one of these.
+    if isinstance(value, OpaqueReference) or (
+        type != "externref" and isinstance(value, wasmtime.Func | WasmException)
+    ):
+        return Value(type, Reference(frame.instance.describe_reference(value)))
     return Value(type, value)
 
 

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 
 from attrs import Factory, frozen
 
-__all__ = ["EventRecord", "FrameRecord", "LocalRecord", "Value"]
+__all__ = ["EventRecord", "FrameRecord", "LocalRecord", "Reference", "Value"]
+
+
+@frozen
+class Reference:
+    """What a reference stands for, in words; no handle, so it keeps nothing alive."""
+
+    text: str
 
 
 @frozen
@@ -19,7 +26,8 @@ class Value:
     type: str
     """``"i32"``, ``"f64"``, ``"v128"``, ``"funcref"``, ``"(ref null 3)"``, …"""
     value: object
-    """An int (signed or not), a float, 16 bytes for ``v128``, or what a reference stands for (null: None)."""
+    """An int (signed or not), a float, 16 bytes for ``v128``, or what a reference stands for:
+    None for null, a host's object itself, else a :class:`Reference`."""
     known: bool = True
     """False where the debugger can't know: ``value`` may say in words why."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 
-from trio_wasmdbg.cli._records import Value
+from trio_wasmdbg.cli._records import Reference, Value
 
 __all__ = ["clean", "float_bits", "format_offset", "format_operands", "format_value", "json_value"]
 
@@ -87,6 +87,8 @@ def format_value(value: Value) -> str:
         return "i32x4 " + " ".join(f"0x{lane:08x}" for lane in struct.unpack("<4I", content))
     if content is None:
         return "null"
+    if isinstance(content, Reference):
+        return clean(content.text)
     try:
         text = repr(content)
     except Exception as error:  # an externref's object is the user's, and so is its __repr__

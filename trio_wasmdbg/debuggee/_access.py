@@ -29,6 +29,12 @@ NUMBERS: Final = {
 }  # fmt: skip
 """The numbers that memories are read and written by, little-endian, as :mod:`struct` has them."""
 
+_OPAQUE_WORDS: Final = {
+    "structref": "struct",
+    "anyref": "a reference of the host",
+    "externref": "a reference of the guest, made external",
+}
+
 MemoryItem = wasmtime.Memory | wasmtime.SharedMemory
 Item = wasmtime.Func | MemoryItem | wasmtime.Global | wasmtime.Table | wasmtime.Tag
 
@@ -88,6 +94,41 @@ class InstanceAccess:
                 for index in range(len(self._module.original.functions))
             }
         return known.get(capi.identity_of(func))
+
+    def describe_reference(self, value: object) -> str:
+        """What a reference stands for, in words: ``→ function 12 'f'``, ``i31 -7``, ``struct``, ``null``, …
+
+        Functions are numbered as in this instance's module; those that it does not have, as in the module of
+        the instance that has them: ``→ function 3 'g' of instance 2``.  Anything else is the host's object,
+        by its ``repr()``.  For functions, as slow as :meth:`function_of`.
+
+        :param value: from a frame, a table or a global of the same store.
+        """
+        match value:
+            case None:
+                return "null"
+            case wasmtime.Func():
+                return f"→ {self._function_in_words(value)}"
+            case capi.OpaqueReference("i31ref", number):
+                return f"i31 {number}"
+            case capi.OpaqueReference("arrayref", _, length):
+                return f"array of {length}"
+            case capi.OpaqueReference(kind):
+                return _OPAQUE_WORDS.get(kind, kind)
+            case capi.WasmException():
+                tag = self.tag_of(value)
+                return f"exception of {'a foreign tag' if tag is None else f'tag {tag}'}, {value.values!r}"
+        return repr(value)
+
+    def _function_in_words(self, func: wasmtime.Func) -> str:
+        index = self.function_of(func)
+        if index is not None:
+            return f"function {index} {self._module.function_name(index)!r}"
+        for other in self._state.instances:
+            index = other.function_of(func)
+            if index is not None:
+                return f"function {index} {other.module.function_name(index)!r} of instance {other.id}"
+        return "a function of the host or an opaque module"
 
     def tag(self, tag: int | str) -> wasmtime.Tag:
         """An exception tag by index, exported or not, or by its export's name."""
