@@ -63,6 +63,11 @@ ABILITIES = {
     "traps made": ("edits.trap_here_and_now", "abilities.a_trap_made_in_an_inner_activation"),
     "injected calls": ("edits.inject_a_call_that_is_itself_debuggable", "abilities.an_injected_call"),
     "host calls": ("edits.host_calls_before_and_after", "abilities.stops_at_host_calls"),
+    "calls of a linker's functions": (
+        "linker_calls.arguments_and_results_of_all_host_functions_alike",
+        "linker_calls.recursion_is_told_frame_by_frame",
+    ),
+    "memory growth": ("memory_growth.old_and_new_size", "memory_growth.in_a_recursion"),
     "host errors": (
         "host_functions.an_exception_is_an_event_before_the_guest_unwinds",
         "host_functions.cancelled_is_never_a_hostcall_error",

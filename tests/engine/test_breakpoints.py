@@ -32,10 +32,10 @@ class OneModule:
     def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
         return []
 
-    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+    def indirect_calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         return []
 
-    def calls_of(self, function: str) -> list[tuple[int, int]]:
+    def calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         return []
 
 

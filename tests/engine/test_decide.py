@@ -43,10 +43,10 @@ class FakeModule:
     def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
         return [(1, 2), (2, 0)] if "memory.grow" in names else []
 
-    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+    def indirect_calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         return []
 
-    def calls_of(self, function: str) -> list[tuple[int, int]]:
+    def calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         return [(2, 1)] if function == "env.log" else []
 
     def function_at(self, offset: int) -> int | None:
@@ -117,7 +117,7 @@ class FakeEvaluator:
     def __init__(self) -> None:
         self.written: list[object] = []
 
-    def calls(self, import_: str, frame: object) -> bool:
+    def calls(self, import_: str | re.Pattern[str], frame: object) -> bool:
         return bool(frame == import_)
 
     def holds(self, breakpoint: Breakpoint, frame: object) -> bool:

@@ -111,6 +111,9 @@ def event_record(event: events.Event) -> EventRecord:
         case events.HostCallReturned():
             kind, detail = "host return", f"{event.host_function} = {_tuple(event.results)}"
             facts["host_function"] = event.host_function
+        case events.MemoryGrown():
+            kind = "memory growth"
+            detail = f"memory {event.memory}: {event.old_size} to {event.new_size} bytes"
         case events.InstanceCreated():
             kind, detail = "instance", repr(event.instance)
         case events.CallReturned():

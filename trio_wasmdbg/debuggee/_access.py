@@ -87,6 +87,14 @@ class InstanceAccess:
         Looks through all functions of the module the first time it is asked.
         """
         self._require_quiet()
+        return self._index_of(func)
+
+    def _defines(self, func: wasmtime.Func) -> bool:
+        """Whether a function is one of this instance's that has a body."""
+        index = self._index_of(func)
+        return index is not None and self._module.is_defined(index)
+
+    def _index_of(self, func: wasmtime.Func) -> int | None:
         known = self._state.function_indices.get(self._id)
         if known is None:
             known = self._state.function_indices[self._id] = {

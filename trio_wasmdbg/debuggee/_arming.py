@@ -258,6 +258,7 @@ class Arming:
         if pending is not None and pending.fp < base_sp:
             self.decider.watches.pending = None
         self.decider.watches.frames_gone(base_sp)
+        self.decider.expected.frames_gone(base_sp)
         self._edited = frozenset(edit for edit in self._edited if edit[1] >= base_sp)
         if self.stopping:
             self.stopping = False

@@ -27,16 +27,18 @@ import trio
 import wasmtime
 
 from .. import capi
-from ..engine import Kind, Verdict, events, walk_frames
+from ..engine import Kind, Reason, Verdict, events, walk_frames
 from ..errors import CallAbandonedError, InternalError, UsageError
 from ..instrument import SLOW
 from ._brief_runs import BriefRuns
+from ._callbacks import called_back
 from ._capacity import check_room
 from ._exceptions import GuestException, uncaught
 from ._frames import Frame
 from ._leaving import Leaving
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
 from ._short_runs import Length, length_of_step
+from ._tellers import expect_told
 from ._threads import poll_inline
 from ._traps import (
     IN_EXCEPTION,
@@ -281,17 +283,8 @@ class Calls:
             if not instance.module.is_quick(stop.function):
                 # Cancelled here: no event yet, the guest is deleted by run().
                 await instance.module.prepare(stop.function, stop.resume_point)
-            core.show_check(instance, instance._raw_frame(stop.fp, stop.head, stop.resume_point))
-            event = event_at(core, stop, stop.verdict)
-            if isinstance(event, events.ExceptionThrown):
-                call.thrown_at = (stop.fp, stop.resume_point)
-            if not await self._called_back(stop.verdict, event):
-                # Cancelled here: the event is in its channel, the guest is deleted by run().
-                await core.pause(event)
-                self._just_paused = True
-            # The body's own cancellations were held back by the pause.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            redirect = self._take_edits(stop, event)
+            # Cancelled in here: the event is in its channel, the guest is deleted by run().
+            redirect = await self._tell(call, stop, stop.verdict)
         elif core.edits.leave is not None:
             # It is the frame on the way to which others were left, and it throws.
             redirect = self._leave(stop)
@@ -324,31 +317,35 @@ class Calls:
         instance._resume(stop.answer)
         return redirect is None and self._is_short(call, stop, instance)
 
-    async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:
-        """Run the callbacks of the breakpoints; True if they have all said to go on."""
-        go_on = bool(verdict.breakpoints)
-        for breakpoint in verdict.breakpoints:
-            if breakpoint.callback is None:
-                go_on = False
-                continue
-            try:
-                # Cancelled in here: the guest is deleted, the event was told to nobody.
-                result = breakpoint.callback(event)
-                if inspect.isawaitable(result):
-                    result = await result
-            except Exception as exc:
-                breakpoint.error = f"{type(exc).__name__}: {exc}"
-                go_on = False
-            else:
-                go_on = go_on and result is True
-        go_on = go_on and not verdict.watch
-        for breakpoint in verdict.breakpoints:
-            if breakpoint.once and not go_on:
-                self._decider.breakpoints.remove(breakpoint)
-        for hit in verdict.watch:
-            if hit.watchpoint.once:
-                self._decider.watches.remove(hit.watchpoint)
-        return go_on
+    async def _tell(self, call: Call, stop: HookStop, verdict: Verdict) -> int | None:
+        """Pause for each thing that there is to tell at a check; where to go on, if that is elsewhere.
+
+        What the last instruction has done comes first, and what the next one is going to do last.
+        """
+        core = self._core
+        instance = self._state.instance(stop.instance)
+        main = () if verdict.reason is Reason.TOLD else (None,)
+        for told in (*verdict.done, *main, *verdict.next):
+            core.show_check(instance, instance._raw_frame(stop.fp, stop.head, stop.resume_point))
+            event = event_at(core, stop, verdict, told)
+            if isinstance(event, events.ExceptionThrown):
+                call.thrown_at = (stop.fp, stop.resume_point)
+            if told is not None or not await called_back(self._decider, verdict, event):
+                core.told = told
+                try:
+                    # Cancelled here: the event is in its channel, the guest is deleted by run().
+                    await core.pause(event)
+                finally:
+                    core.told = None
+                self._just_paused = True
+            # The body's own cancellations were held back by the pause.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            redirect = self._take_edits(stop, event)
+            if redirect is not None or core.edits.throwing is not None:
+                # The next instruction is another one.
+                return redirect
+        expect_told(core, stop, verdict)
+        return None
 
     def _leave(self, stop: HookStop) -> int | None:
         """Leave a frame, as it was asked for; the resume point to go on at, None if it throws at once."""

@@ -20,7 +20,7 @@ import trio
 import wasmtime
 
 from .. import capi
-from ..engine import RawFrame, StepKind, events, make_plan
+from ..engine import Breakpoint, RawFrame, StepKind, Teller, Told, Where, events, make_plan
 from ..errors import InternalError
 from ._arming import Arming
 from ._calls import CallEnded, Calls
@@ -73,6 +73,10 @@ class Core:
         self.evaluation = self.arming.decider.evaluator = Evaluation(self)
         self.watching = Watching(self)
         self.stop_on_host_calls: re.Pattern[str] | None = None
+        self.tellers: dict[type[Teller], Breakpoint] = {}
+        """By kind: where something is told of, and by whom."""
+        self.told: Told | None = None
+        """What the holder is told of at this pause."""
         self.stop_on_instances = False
         self.generation = 0
         """Counts resumes: frame handles of an earlier one are stale."""
@@ -260,8 +264,8 @@ class Core:
 
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
-        show_again, edits = self._show_again, self.edits
-        self.edits = Edits()
+        show_again, edits, told = self._show_again, self.edits, self.told
+        self.edits, self.told = Edits(), None
         # A step that something else has ended, a trap maybe, is no step of this call.
         self.arming.decider.plan = None
         self.expire()
@@ -272,7 +276,7 @@ class Core:
             result = await self.calls.inject(command.func, command.args)
         except Exception as exc:
             error = exc
-        self.edits = edits
+        self.edits, self.told = edits, told
         if show_again is not None:
             show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
@@ -399,6 +403,17 @@ class Core:
         return (known[0], False) if known is not None else ("an uninstrumented function", True)
 
     # ── changes ────────────────────────────────────────────────────────────────────────────────
+
+    def set_teller(self, kind: type[Teller], teller: Teller | None, where: Where | None) -> None:
+        """Let this teller take the place of the one of its kind."""
+        decider = self.arming.decider
+        old = self.tellers.pop(kind, None)
+        if old is not None:
+            decider.breakpoints.remove(old)
+            assert old.teller is not None
+            decider.expected.forget(old.teller)
+        if teller is not None and where is not None:
+            self.tellers[kind] = decider.breakpoints.add(where, teller=teller)
 
     def set_single_step(self, on: bool) -> None:
         self.arming.decider.single_step = on

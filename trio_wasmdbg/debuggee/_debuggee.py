@@ -15,10 +15,11 @@ import trio
 from attrs import frozen
 
 from ..addresses import ModuleOffset
-from ..engine import Lifecycle, Signal, State, StepKind, events
+from ..engine import Lifecycle, Signal, State, StepKind, encode_value, events
 from ..errors import InternalError, UsageError, WrongStateError
 from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Query, Response
 from ._stop_controls import StopControls
+from ._tellers import HostCallPoint
 from ._util import ConflictDetector, NoPublicConstructor
 from ._view import StoreView
 
@@ -333,10 +334,28 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         """At HostCallEntered: the arguments, at HostCallReturned or a live HostcallError: the results
         to be used instead, at the next resume.
 
+        :raises TypeError, ValueError: at a call of a function in the user's own linker: the values are not
+            of its types.  With other host functions, the guest gets such an error when it goes on.
+        :raises UsageError: the pause is of another kind, and told of something else.
         :raises WrongStateError: the guest is not paused.
         """
         self._require_paused("change a host call")
-        self._core.edits.host_values = values
+        told = self._core.told
+        _, frame = self._core.here()
+        if told is None or frame is None:
+            self._core.edits.host_values = values
+            return
+        if not isinstance(told.what, HostCallPoint):
+            raise UsageError("the guest is paused at no host call")
+        if len(values) != told.what.count:
+            raise TypeError(f"{told.what.name}: {told.what.count} values are wanted here, not {len(values)}")
+        # A function of the user's linker: they are operands.
+        types = frame.operand_types[told.what.first :]
+        for valtype, value in zip(types, values, strict=False):
+            if not valtype.is_ref:
+                encode_value(valtype, value)
+        for height, value in enumerate(values, told.what.first):
+            frame.set_operand(height, value)
 
     def trap(self, message: str = "wasm trap: made by the debugger") -> None:
         """Let the guest trap where it is paused, at the next resume.

@@ -7,15 +7,15 @@ suspension.  Text is in the expression language and never Python; a function is 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
 
-from .. import capi
-from ..engine import Breakpoint
+from ..engine import Breakpoint, is_named
 from ._frames import Frame
-from ._modules import INDIRECT
+from ._tellers import callee_of
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -44,23 +44,16 @@ class Evaluation:
             breakpoint.error = f"{type(exc).__name__}: {exc}"
             return True
 
-    def calls(self, import_: str, frame: Frame) -> bool:
+    def calls(self, import_: str | re.Pattern[str], frame: Frame) -> bool:
         """Whether the call that comes next leads to this import; one that is bound traps otherwise."""
-        instruction = frame.instruction
-        if instruction.op.name in ("call", "return_call"):
+        if frame.instruction.op.name in ("call", "return_call"):
             return True
-        func = frame.operand_stack[-1]
-        if instruction.op.name in INDIRECT:
-            table = frame.instance.table(instruction.imm.table)
-            mask = (1 << (64 if str(frame.operand_types[-1]) == "i64" else 32)) - 1
-            try:
-                func = capi.table_get(frame.instance.store, table, func & mask)
-            except IndexError:
-                return False  # it is going to trap
+        func = callee_of(frame)
         if func is None:
             return False
         # A table may be another instance's, and its functions that one's imports.
-        return any(instance._import_of(func) == import_ for instance in self._core.state.instances)
+        names = (instance._import_of(func) for instance in self._core.state.instances)
+        return any(name is not None and is_named(name, import_) for name in names)
 
     def write(self, breakpoint: Breakpoint, frame: Frame) -> None:
         """Write a log point's message, in the trio thread and off the fiber."""

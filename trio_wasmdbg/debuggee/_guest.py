@@ -112,9 +112,11 @@ class Guest(metaclass=NoPublicConstructor):
         """
         core = self._core
         if isinstance(linker_or_imports, wasmtime.Linker):
-            linker = capi.RawLinker.clone_of(linker_or_imports)
+            given = linker_or_imports
         else:
-            linker = capi.RawLinker.clone_of(self.linker_for(module, linker_or_imports))
+            given = self.linker_for(module, linker_or_imports)
+        linker = capi.RawLinker.clone_of(given)
+        own_imports = frozenset(core.state.defined.get(given, ()))
         compiled = module if isinstance(module, wasmtime.Module) else module._compiled
         if isinstance(module, GuestModule):
             names = module._instrumented.names
@@ -132,6 +134,7 @@ class Guest(metaclass=NoPublicConstructor):
             return raw.as_instance()
         instance: GuestInstance = GuestInstance._create(core.store, core.state, module, raw)
         instance._attach(core.store)
+        instance._own_imports = own_imports
         await core.instance_created(instance)
         if module.original.start is not None:
             await self.call(instance.func(module.original.start))

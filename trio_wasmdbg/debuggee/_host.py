@@ -48,6 +48,7 @@ def define_host_function(
     """Define *fn* in a linker for the core's store; types as text (``"i32"``, …)."""
     state = core.state
     key = next(_keys)
+    state.defined.setdefault(linker.linker, set()).add(f"{module}.{name}")
     state.host_functions[key] = HostFunction(f"{module}.{name}", fn, len(results))
     # The C library keeps this closure for ever, so it refers to nothing strongly.
     owner = weakref.ref(state)

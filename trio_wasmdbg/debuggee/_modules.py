@@ -15,6 +15,7 @@ from attrs import frozen
 
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
+from ..engine import is_named
 from ..engine.events import Location
 from ..errors import NotFoundError
 from ..instrument import (
@@ -173,18 +174,20 @@ class GuestModule(metaclass=NoPublicConstructor):
         """(function, resume point) of every instruction with one of these names."""
         return self.instructions_where(lambda instruction: instruction.op.name in names)
 
-    def calls_of(self, function: str) -> list[tuple[int, int]]:
+    def calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         """(function, resume point) of every direct call of the import ``module.name``."""
         targets = {
             index
             for index, each in enumerate(self.original.functions)
-            if each.import_ is not None and f"{each.import_.module}.{each.import_.name}" == function
+            if each.import_ is not None and is_named(f"{each.import_.module}.{each.import_.name}", function)
         }
+        if not targets:
+            return []
         return self.instructions_where(
             lambda instruction: instruction.op.name in ("call", "return_call") and instruction.imm in targets
         )
 
-    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+    def indirect_calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         """(function, resume point) of every call through a table or reference that may lead to an import.
 
         There is none where this module makes no reference to the import and does not export it.
@@ -193,7 +196,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         targets = {
             each.index
             for each in original.functions
-            if each.import_ is not None and f"{each.import_.module}.{each.import_.name}" == function
+            if each.import_ is not None and is_named(f"{each.import_.module}.{each.import_.name}", function)
         }
         if not targets & entered_from_outside(original):
             return []

@@ -8,10 +8,11 @@ import trio
 from attrs import define, field
 
 from .. import capi
-from ..engine import Reason, Verdict, events
+from ..engine import Reason, Told, Verdict, events
 from ._exceptions import is_caught, thrown
 from ._foreseen import live_trap
 from ._stack import CallRecord
+from ._tellers import told_event
 from ._traps import IN_EXCEPTION, GuestTrap, returned_values, trap_frames
 
 if TYPE_CHECKING:
@@ -98,10 +99,12 @@ class CallEnded(trio.ClosedResourceError):
     """
 
 
-def event_at(core: Core, stop: HookStop, verdict: Verdict) -> events.Event:
-    """The event for a pause at a check; the stack is shown already."""
+def event_at(core: Core, stop: HookStop, verdict: Verdict, told: Told | None = None) -> events.Event:
+    """The event for a pause at a check, or for one of the things told there; the stack is shown already."""
     location, frame = core.here()
     assert frame is not None
+    if told is not None:
+        return told_event(told, location, frame, core)
     if verdict.reason is Reason.WATCH:
         offset = frame.instance.module.module_offset(stop.function, stop.resume_point - 1)
         return events.Watch(location, frame, verdict.watch, offset, verdict.breakpoints)

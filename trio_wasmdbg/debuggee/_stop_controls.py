@@ -25,6 +25,7 @@ from ..engine import (
 from ..errors import UsageError
 from ._exceptions import THROWS, exception_filter
 from ._expressions import check_expression, check_message
+from ._tellers import Growth, HostCalls
 from ._threads import compute
 from ._tracing import Called, CallTrace, Returned, trace_calls
 from ._watching import global_uses, local_uses
@@ -53,7 +54,7 @@ class StopControls:
         module: GuestModule | None = None,
         at_end: bool = False,
         instructions: Iterable[str] = (),
-        import_: str | None = None,
+        import_: str | re.Pattern[str] | None = None,
         condition: Callable[[Frame], object] | str | None = None,
         hits: str | int | None = None,
         log: str | None = None,
@@ -71,7 +72,8 @@ class StopControls:
         :param offset: module offset; one inside an instruction slips to the next one, and the
             breakpoint's binding says so.  With *function*: only in that function.
         :param instructions: every instruction with one of these names (``{"memory.grow"}``).
-        :param import_: every call of this import, ``"env.log"``, also those through tables and references
+        :param import_: every call of this import, ``"env.log"``, or of all in whose name a compiled regular
+            expression is found; also those through tables and references
             that lead to it (not to what the host itself has put into a table).
         :param module: only in this module; else in any that has such a place.
 
@@ -130,7 +132,7 @@ class StopControls:
     @property
     def breakpoints(self) -> tuple[Breakpoint, ...]:
         """All breakpoints, pending ones too."""
-        return tuple(self._core.arming.decider.breakpoints)
+        return tuple(each for each in self._core.arming.decider.breakpoints if each.teller is None)
 
     def stop_on_exceptions(self, which: str = "all", *, tag: int | None = None) -> Breakpoint:
         """Pause where WebAssembly exceptions are thrown; the event is :class:`events.ExceptionThrown`.
@@ -252,14 +254,27 @@ class StopControls:
     def stop_on_host_calls(self) -> re.Pattern[str] | None:
         """Pause before and after host functions in whose name (``module.name``) this is found.
 
-        Host functions that were given to us, that is; of those in a ``wasmtime.Linker`` the call can
-        be stopped at with ``add_breakpoint(import_=...)``.
+        Host functions that were given to us pause the guest on the way to them and back.  With those in a
+        ``wasmtime.Linker`` of the user's it pauses at the call instruction and at the one after it, if it
+        comes there: not after a tail call, or an error.
         """
         return self._core.stop_on_host_calls
 
     @stop_on_host_calls.setter
     def stop_on_host_calls(self, pattern: str | re.Pattern[str] | None) -> None:
-        self._core.stop_on_host_calls = re.compile(pattern) if pattern is not None else None
+        compiled = re.compile(pattern) if pattern is not None else None
+        self._core.stop_on_host_calls = compiled
+        teller = None if compiled is None else HostCalls(self._core, compiled)
+        self._core.set_teller(HostCalls, teller, None if teller is None else teller.where)
+
+    @property
+    def stop_on_memory_growth(self) -> bool:
+        """Pause after each ``memory.grow`` that has made a memory larger; see :class:`events.MemoryGrown`."""
+        return Growth in self._core.tellers
+
+    @stop_on_memory_growth.setter
+    def stop_on_memory_growth(self, on: bool) -> None:
+        self._core.set_teller(Growth, Growth() if on else None, Growth.where)
 
     @property
     def precise_traps(self) -> bool:

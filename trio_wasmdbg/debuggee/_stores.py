@@ -40,6 +40,8 @@ class StoreState:
         self.instances: list[GuestInstance] = []
         self.host_functions: dict[int, HostFunction] = {}
         """Kept here and not in the C library's closures, which nothing collects."""
+        self.defined: weakref.WeakKeyDictionary[wasmtime.Linker, set[str]] = weakref.WeakKeyDictionary()
+        """By linker: the host functions that were given to us, ``module.name``."""
         self.functions: weakref.WeakKeyDictionary[wasmtime.Func, tuple[str, int | None]]
         self.functions = weakref.WeakKeyDictionary()
         """The functions that instrumented instances have handed out, by name; with their instance's id

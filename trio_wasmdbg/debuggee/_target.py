@@ -244,7 +244,8 @@ class DebuggeeTarget(WatchpointTarget, ConditionTarget, ExceptionTarget):
         if frame is None:
             return ()
         table = self._core.arming.decider.breakpoints
-        return table.at(frame.instance.module, frame.function_index, frame.resume_point)
+        here = table.at(frame.instance.module, frame.function_index, frame.resume_point)
+        return tuple(each for each in here if each.teller is None)
 
     def add_breakpoint(self, module: TargetModule, offset: ModuleOffset) -> BreakpointToken:
         return self._debuggee.add_breakpoint(offset=offset, module=_with_code(module, offset))

@@ -8,7 +8,7 @@ Start reading at ``_lifecycle`` (the table of states), then ``_decide``.
 """
 
 from . import events
-from ._breakpoints import Binding, Breakpoint, BreakpointTable, HitRule, ModuleView, Where
+from ._breakpoints import Binding, Breakpoint, BreakpointTable, HitRule, ModuleView, Where, is_named
 from ._decide import Decider, Evaluator, Kind, Reason, Verdict
 from ._frames import (
     RawFrame,
@@ -21,6 +21,7 @@ from ._frames import (
 )
 from ._lifecycle import TRANSITIONS, Lifecycle, Signal, State, diagram
 from ._stepping import FramePlace, Places, StepKind, StepPlan, make_plan
+from ._telling import Teller, Told
 from ._watchpoints import (
     ACCESSES,
     GlobalWatch,
@@ -60,6 +61,8 @@ __all__ = [
     "State",
     "StepKind",
     "StepPlan",
+    "Teller",
+    "Told",
     "Verdict",
     "WatchHit",
     "WatchTable",
@@ -70,6 +73,7 @@ __all__ = [
     "events",
     "diagram",
     "encode_value",
+    "is_named",
     "make_plan",
     "merge_ranges",
     "slot_layout",

@@ -15,8 +15,9 @@ from attrs import define, evolve, field, frozen
 
 from ..addresses import ModuleOffset
 from ..errors import UsageError
+from ._telling import Teller
 
-__all__ = ["Binding", "Breakpoint", "BreakpointTable", "HitRule", "ModuleView", "Where"]
+__all__ = ["Binding", "Breakpoint", "BreakpointTable", "HitRule", "ModuleView", "Where", "is_named"]
 
 
 class OffsetsView(Protocol):
@@ -41,9 +42,9 @@ class ModuleView(Protocol):
         """The defined function whose body holds *offset*."""
     def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
         """(function index, resume point) of every instruction with one of these names."""
-    def calls_of(self, function: str) -> list[tuple[int, int]]:
+    def calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         """(function index, resume point) of every direct call of an import ``module.name``."""
-    def indirect_calls_of(self, function: str) -> list[tuple[int, int]]:
+    def indirect_calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
         """Likewise of every call through a table or reference that may lead to it."""
 
 
@@ -57,8 +58,8 @@ class Where:
     """Only in this module; None for any."""
     instructions: frozenset[str] | None = None
     """Every instruction with one of these names."""
-    import_: str | None = None
-    """Every call of this import, ``module.name``."""
+    import_: str | re.Pattern[str] | None = None
+    """Every call of this import, ``module.name``, or of those in which the pattern is found."""
     at_end: bool = False
     """The function's final ``end``, before it returns, instead of its first instruction."""
 
@@ -67,11 +68,11 @@ class Where:
         if self.function is not None:
             function = self.function
             named = function if isinstance(function, str) else f"function {function}"
-            places.append(f"/{function.pattern}/" if isinstance(function, re.Pattern) else named)
+            places.append(_shown(function) if isinstance(function, re.Pattern) else named)
         if self.offset is not None:
             places.append(f"{self.offset:#x}")
         if self.import_ is not None:
-            places.append(f"calls of {self.import_}")
+            places.append(f"calls of {_shown(self.import_)}")
         if self.instructions is not None:
             places.append(f"every {' and '.join(sorted(self.instructions))}")
         return ", ".join(places) + (", at its end" if self.at_end else "")
@@ -114,6 +115,15 @@ class Where:
         if self.function is not None and module.is_defined(self.function):
             return [self.function]
         return []
+
+
+def is_named(name: str, wanted: str | re.Pattern[str]) -> bool:
+    """Whether ``module.name`` of an import is the one asked for."""
+    return name == wanted if isinstance(wanted, str) else wanted.search(name) is not None
+
+
+def _shown(name: str | re.Pattern[str]) -> str:
+    return f"/{name.pattern}/" if isinstance(name, re.Pattern) else name
 
 
 @frozen
@@ -181,6 +191,8 @@ class Breakpoint:
     bindings: list[Binding] = field(factory=list)
     on_exception: bool = False
     """It stands where exceptions are thrown, and tells of them."""
+    teller: Teller | None = None
+    """It stands where something is told of, and is nobody's to see."""
     hit_count: int = 0
     """How often the guest has come here with the condition holding."""
     error: str | None = None

@@ -7,6 +7,7 @@ writes plain attributes, never waits, and never raises.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from attrs import define, field, frozen
 
 from ._breakpoints import Breakpoint, BreakpointTable, ModuleView
 from ._stepping import StepKind, StepPlan
+from ._telling import Expected, Told
 from ._watchpoints import GlobalWatch, LocalWatch, MemoryWatch, PendingWatch, WatchHit, WatchTable
 
 __all__ = ["Decider", "Evaluator", "Kind", "Reason", "Verdict"]
@@ -44,6 +46,8 @@ class Reason(enum.Enum):
     BREAKPOINT = "breakpoint"
     STEP = "step"
     INTERRUPT = "interrupt"
+    TOLD = "told"
+    """Nothing but what is told of."""
 
 
 @frozen
@@ -54,6 +58,10 @@ class Verdict:
     breakpoints: tuple[Breakpoint, ...] = ()
     step: StepKind | None = None
     watch: tuple[WatchHit, ...] = ()
+    done: tuple[Told, ...] = ()
+    """To be told of first: what the instruction just executed has done."""
+    next: tuple[Told, ...] = ()
+    """To be told of last: what the instruction that comes next is going to do."""
 
 
 class Evaluator(Protocol):
@@ -61,7 +69,7 @@ class Evaluator(Protocol):
 
     def holds(self, breakpoint: Breakpoint, frame: Any) -> bool:
         """Whether the condition holds; where it can't be told: True, with ``breakpoint.error`` set."""
-    def calls(self, import_: str, frame: Any) -> bool:
+    def calls(self, import_: str | re.Pattern[str], frame: Any) -> bool:
         """Whether the call that comes next leads to this import, ``module.name``."""
     def write(self, breakpoint: Breakpoint, frame: Any) -> None:
         """Write the log message."""
@@ -80,6 +88,7 @@ class Decider:
     watches: WatchTable = field(factory=WatchTable)
     variables: dict[int, frozenset[tuple[int, int]]] = field(factory=dict)
     """By instance: (function, resume point) of the instructions that use a watched global or local."""
+    expected: Expected = field(factory=Expected)
     evaluator: Evaluator | None = None
     single_step: bool = False
     plan: StepPlan | None = None
@@ -135,18 +144,18 @@ class Decider:
         if self.variables and (function, k) in self.variables.get(instance, ()):
             self._touch(instance, fp, function, k, look, GlobalWatch, LocalWatch)
         here = self.breakpoints.at(module, function, k)
-        if here:
-            pausing: tuple[Breakpoint, ...] = ()
-            for breakpoint in here:
-                if self._hits(breakpoint, look):
-                    pausing += (breakpoint,)
-            if pausing or watched:
-                self.plan = None
-                reason = Reason.WATCH if watched else Reason.BREAKPOINT
-                return Verdict(reason, pausing, watch=watched)
-        if watched:
+        done = self._done((instance, fp, function, k), look)
+        pausing: tuple[Breakpoint, ...] = ()
+        coming: tuple[Told, ...] = ()
+        for breakpoint in here:
+            if breakpoint.teller is not None:
+                coming += self._coming(breakpoint, (instance, fp, function, k), look)
+            elif self._hits(breakpoint, look):
+                pausing += (breakpoint,)
+        if pausing or watched or done or coming:
             self.plan = None
-            return Verdict(Reason.WATCH, watch=watched)
+            reason = Reason.WATCH if watched else Reason.BREAKPOINT if pausing else Reason.TOLD
+            return Verdict(reason, pausing, watch=watched, done=done, next=coming)
         if self.counting:
             # A site is counted by the check that the slow twin begins with.
             ended = self._counted_out() if kind == Kind.STOP else None
@@ -209,6 +218,39 @@ class Decider:
         found = (watcher.reports(hit, frame) for hit in pending.hits)
         return tuple(hit for hit in found if hit is not None)
 
+    def _done(
+        self, place: tuple[int, int, int, int], look: Callable[[], Any] | None
+    ) -> tuple[Told, ...]:
+        """What is told of the instruction just executed."""
+        told = self.expected.take(place)
+        if told is None or look is None:
+            return ()
+        self.watches.notify()
+        what = told.teller.after(look(), told.what)
+        return () if what is None else (Told(told.teller, what, True),)
+
+    def _coming(
+        self, breakpoint: Breakpoint, place: tuple[int, int, int, int], look: Callable[[], Any] | None
+    ) -> tuple[Told, ...]:
+        """What is told of the instruction that comes next."""
+        teller = breakpoint.teller
+        if teller is None or look is None or not breakpoint.enabled:
+            return ()
+        what = teller.before(look())
+        if what is None:
+            return ()
+        told = Told(teller, what, False)
+        if teller.pauses_before:
+            return (told,)
+        self.expect(place, told)
+        return ()
+
+    def expect(self, place: tuple[int, int, int, int], told: Told) -> None:
+        """The instruction at *place* runs now; it is told of when it is done."""
+        instance, fp, function, k = place
+        self.expected.add((instance, fp, function, k + 1), told)
+        self.watches.notify()
+
     def _hits(self, breakpoint: Breakpoint, look: Callable[[], Any] | None) -> bool:
         """Count a breakpoint that the guest has come to; whether it pauses."""
         if not breakpoint.enabled:
@@ -244,6 +286,7 @@ class Decider:
             points[function, k] = False
         if self.plan is not None:
             points |= {(f, k): False for i, f, k in self.plan.places.points if i == instance}
+        points |= {(f, k): False for i, _, f, k in self.expected if i == instance}
         pending = self.watches.pending
         if pending is not None and pending.instance == instance:
             points[pending.function, pending.resume_point] = False

@@ -28,6 +28,7 @@ __all__ = [
     "InstanceCreated",
     "Interrupted",
     "Location",
+    "MemoryGrown",
     "Paused",
     "Step",
     "Trap",
@@ -185,6 +186,19 @@ class HostCallReturned(Paused):
 
 
 @frozen
+class MemoryGrown(Paused):
+    """A ``memory.grow`` has made a memory larger (``stop_on_memory_growth``)."""
+
+    memory: int = 0
+    """Its index in the instance that has grown it, the frame's."""
+    old_size: int = 0
+    """In bytes; ``new_size`` likewise."""
+    new_size: int = 0
+    sharing: tuple[Any, ...] = ()
+    """The other debugged instances (:class:`trio_wasmdbg.GuestInstance`) that have this memory."""
+
+
+@frozen
 class InstanceCreated(Paused):
     """A module was instantiated; its start function has not run yet (``stop_on_instances``)."""
 
@@ -230,6 +244,7 @@ Event: TypeAlias = (
     | HostcallError
     | HostCallEntered
     | HostCallReturned
+    | MemoryGrown
     | InstanceCreated
     | CallReturned
     | Finished

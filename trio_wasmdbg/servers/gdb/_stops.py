@@ -85,6 +85,9 @@ def reason_of(
     if isinstance(event, events.HostcallError):
         what = f"host function {event.host_function} " if event.host_function else "a host function "
         return Reason(SIGABRT, "exception", f"{what}raised {type(event.error).__name__}: {event.error}")
+    if isinstance(event, events.MemoryGrown):
+        sizes = f"from {event.old_size} to {event.new_size} bytes"
+        return Reason(SIGTRAP, "exception", f"memory {event.memory} has grown {sizes}")
     if isinstance(event, events.InstanceCreated):
         return Reason(SIG_LIBRARY, "signal")
     if isinstance(event, events.Interrupted) and not interrupted:
