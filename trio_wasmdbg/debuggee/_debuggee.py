@@ -48,6 +48,8 @@ class Statistics:
     """Calls into the guest that are under way."""
     instances: int
     slow_twins: int
+    twins_kept: int
+    """Compiled slow twins that the instances' modules keep, so that further instances start sooner."""
     flavours: int
     """Copies of functions that test conditions, watched memory, … at full speed."""
     flavours_refused: dict[str, int]
@@ -120,6 +122,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             calls=len(core.calls),
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
+            twins_kept=sum(len(module._slow) for module in {each.module for each in core.state.instances}),
             flavours=sum(len(instance._flavours) for instance in core.state.instances),
             flavours_refused=dict(
                 Counter(why for each in core.state.instances for why in each._flavours.refused.values())

@@ -29,7 +29,7 @@ from ._access import InstanceAccess
 from ._armed import ArmedBytes
 from ._conditions import TwinKey
 from ._flavours import FlavourKey, Flavours, Wishes
-from ._modules import GuestModule, Twin
+from ._modules import GuestModule
 from ._recording import (
     Branch,
     Coverage,
@@ -40,6 +40,7 @@ from ._recording import (
     last_branches,
     last_instructions,
 )
+from ._twins import Twin
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:

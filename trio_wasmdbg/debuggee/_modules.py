@@ -11,7 +11,6 @@ from typing import Any, final
 
 import trio
 import wasmtime
-from attrs import frozen
 
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
@@ -43,9 +42,10 @@ from ._flavours import FlavourKey
 from ._progress import Progress, Stage, Teller
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
+from ._twins import Twin, TwinCache
 from ._util import NoPublicConstructor
 
-__all__ = ["GuestModule", "Twin", "Source", "load_module", "read_source"]
+__all__ = ["GuestModule", "Source", "load_module", "read_source"]
 
 Source = bytes | bytearray | str | Path
 """What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
@@ -56,18 +56,6 @@ _BY_REFERENCE = frozenset({"call_ref", "return_call_ref"})
 
 _QUICK = 1_000
 """Instructions that are typed in about a millisecond."""
-
-
-@frozen
-class Twin:
-    """A compiled companion module with a slow twin or a flavour of one function."""
-
-    compiled: wasmtime.Module
-    export: str
-    imports: tuple[str, ...]
-    """What it imports, by the main module's reserved names."""
-    block: range = range(0)
-    """Addresses of a flavour's check sites."""
 
 
 @final
@@ -88,7 +76,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._name = name
         self._instrumented = instrumented
         self._compiled = compiled
-        self._slow: dict[tuple[int, TwinKey], Twin] = {}
+        self._slow = TwinCache()
         self._flavours: dict[tuple[int, FlavourKey], Twin] = {}
         self._blocks: dict[tuple[int, FlavourKey], range] = {}
         self._blocks_end = instrumented.layout.blocks_base
@@ -312,11 +300,12 @@ class GuestModule(metaclass=NoPublicConstructor):
     async def slow_twin(self, function: int, conditions: TwinKey = ()) -> Twin:
         """The compiled companion that holds a function's slow twin.
 
-        Made at the first call, off the trio thread, and kept.  Cancelled: nothing is kept.
+        Made at the first call, off the trio thread, and kept for a while (:class:`TwinCache`).
+        Cancelled: nothing is kept.
         Raises :exc:`TooManyGuests` where the process has no room for compiled code.
         Two tasks that ask at the same time may both make it; either is as good.
         """
-        known = self._slow.get((function, conditions))
+        known = self._slow.get(function, conditions)
         if known is not None:
             await trio.lowlevel.checkpoint()
             return known
@@ -332,7 +321,7 @@ class GuestModule(metaclass=NoPublicConstructor):
 
         check_room(MODULE, lasting=True)
         made = await compute(work)
-        self._slow[function, conditions] = made
+        self._slow.add(function, conditions, made)
         return made
 
     async def flavour(self, function: int, key: FlavourKey) -> Twin:
@@ -373,11 +362,11 @@ class GuestModule(metaclass=NoPublicConstructor):
     def _compiled_twin(self, wasm: bytes, export: str, block: range = range(0)) -> Twin:
         with collections_held_back():
             imports = tuple(dict.fromkeys(each.name for each in decode_module(wasm).imports))
-        return Twin(capi.compile(self._engine, wasm), export, imports, block)
+        return Twin(capi.compile(self._engine, wasm), export, imports, len(wasm), block)
 
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""
-        return (function, ()) in self._slow
+        return self._slow.get(function, ()) is not None
 
 
 def _item(what: str, items: Sequence[Any], index: int) -> Any:

@@ -1,0 +1,63 @@
+"""Compiled slow twins and flavours, and how many of the slow ones a module keeps for further use."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import wasmtime
+from attrs import frozen
+
+from ._conditions import TwinKey
+
+__all__ = ["Twin", "TwinCache"]
+
+
+@frozen
+class Twin:
+    """A compiled companion module with a slow twin or a flavour of one function."""
+
+    compiled: wasmtime.Module
+    export: str
+    imports: tuple[str, ...]
+    """What it imports, by the main module's reserved names."""
+    size: int
+    """Bytes of WebAssembly that it was compiled from."""
+    block: range = range(0)
+    """Addresses of a flavour's check sites."""
+
+
+class TwinCache:
+    """The slow twins that were used last.
+
+    One that is forgotten lives on in the instances that have it: an instance keeps what it was made from.
+    Only further instances have to make it anew.
+
+    :param most: twins.  However small, a compiled one takes about 18 KB and two memory maps.
+    :param most_bytes: of WebAssembly; machine code takes several times as much.  The last one stays,
+        whatever its size.
+    """
+
+    def __init__(self, most: int = 2_000, most_bytes: int = 64 << 20) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._twins: OrderedDict[tuple[int, TwinKey], Twin] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._twins)
+
+    def get(self, function: int, conditions: TwinKey) -> Twin | None:
+        """The twin of a function that evaluates these conditions; None if it is not kept."""
+        twin = self._twins.get((function, conditions))
+        if twin is not None:
+            self._twins.move_to_end((function, conditions))
+        return twin
+
+    def add(self, function: int, conditions: TwinKey, twin: Twin) -> None:
+        """Keep a twin, in place of an equal one, if need be of those that were not used for longest."""
+        before = self._twins.pop((function, conditions), None)
+        self._bytes += twin.size - (0 if before is None else before.size)
+        self._twins[function, conditions] = twin
+        while len(self._twins) > 1 and (len(self._twins) > self._most or self._bytes > self._most_bytes):
+            _, oldest = self._twins.popitem(last=False)
+            self._bytes -= oldest.size
