@@ -209,3 +209,79 @@ async def test_dropped_at_such_a_stop() -> None:
         it.debuggee.stop_on_host_calls = "env"
         await it.debuggee.run()
     assert it.said == []
+
+
+WASI = """
+(module
+  (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "f") (result i32) (call $random (i32.const 8) (i32.const 16))))
+"""
+
+
+async def test_functions_of_wasi() -> None:
+    store = wasmtime.Store(engine())
+    store.set_wasi(wasmtime.WasiConfig())
+    linker = wasmtime.Linker(engine())
+    linker.define_wasi()
+    module = await module_of(WASI)
+
+    async def body(guest: Guest) -> Any:
+        instance = await guest.instantiate(linker, module)
+        return await guest.call(instance.func("f"))
+
+    async with open_debuggee(store, body) as debuggee:
+        debuggee.stop_on_host_calls = "wasi.*random"
+        name = "wasi_snapshot_preview1.random_get"
+        assert shown(await debuggee.run()) == ("to", name, (8, 16))
+        debuggee.set_host_values(8, 0)
+        event = await debuggee.run()
+        assert shown(event) == ("from", name, (0,))
+        assert event.frame.instance.read_memory(8, 16) == bytes(16)
+        assert shown(await debuggee.run()) == ("end", 0)
+
+
+PASSING = """
+(module
+  (import "env" "log" (func $log (param i32)))
+  (table (export "t") 1 funcref) (elem (i32.const 0) func $log)
+  (export "log" (func $log))
+  (func (export "own") (param i32)))
+"""
+USING = """
+(module
+  (import "a" "t" (table 1 funcref))
+  (import "a" "log" (func $log (param i32)))
+  (import "a" "own" (func $own (param i32)))
+  (type $f (func (param i32)))
+  (export "again" (func $log))
+  (func (export "f")
+    (call $own (i32.const 1))
+    (call $log (i32.const 2))
+    (call_indirect (type $f) (i32.const 3) (i32.const 0))))
+"""
+
+
+@pytest.mark.parametrize("ours", [True, False])
+async def test_another_instances_function_and_import_are_told_once_or_not_at_all(ours: bool) -> None:
+    logged: list[int] = []
+    linker = wasmtime.Linker(engine())
+    kind = wasmtime.FuncType([wasmtime.ValType.i32()], [])
+    if not ours:
+        linker.define_func("env", "log", kind, logged.append)
+    passing, using = await module_of(PASSING), await module_of(USING)
+
+    async def body(guest: Guest) -> None:
+        if ours:
+            guest.define(linker, "env", "log", kind, logged.append)
+        first = await guest.instantiate(linker, passing)
+        second = await guest.instantiate({"a": first}, using)
+        await guest.call(second.func("f"))
+
+    async with open_debuggee(wasmtime.Store(engine()), body) as debuggee:
+        debuggee.stop_on_host_calls = "log|own"
+        found = await all_of(debuggee)
+        assert [each[::2] for each in found[:-1]] == [
+            ("to", (2,)), ("from", ()), ("to", (3,)), ("from", ()),
+        ]  # fmt: skip
+        assert logged == [2, 3]

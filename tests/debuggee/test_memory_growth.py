@@ -8,7 +8,7 @@ import pytest
 import wasmtime
 
 from tests.debuggee._programs import engine, module_of, program
-from trio_wasmdbg import Guest, events, open_debuggee
+from trio_wasmdbg import Guest, events, load_module, open_debuggee, prepare_config
 
 PAGE = 65_536
 GROWING = """
@@ -85,3 +85,23 @@ async def test_dropped_at_a_growth() -> None:
         it.debuggee.stop_on_memory_growth = True
         assert isinstance(await it.debuggee.run(), events.MemoryGrown)
     assert it.results == []
+
+
+async def test_a_shared_memory() -> None:
+    config = wasmtime.Config()
+    config.wasm_threads = True
+    config.shared_memory = True
+    prepare_config(config)
+    text = '(module (memory 1 4 shared) (func (export "f") (result i32) (memory.grow (i32.const 2))))'
+    module = await load_module(wasmtime.Engine(config), text)
+
+    async def body(guest: Guest) -> Any:
+        return await guest.call((await guest.instantiate({}, module)).func("f"))
+
+    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
+        debuggee.stop_on_memory_growth = True
+        event = await debuggee.run()
+        assert isinstance(event, events.MemoryGrown)
+        assert (event.old_size, event.new_size) == (PAGE, 3 * PAGE)
+        finished = await debuggee.run()
+        assert isinstance(finished, events.Finished) and finished.result == 1

@@ -49,6 +49,8 @@ class InstanceAccess:
     _names: Reserved
     _exports: dict[str, Any] | None
     _import_names: dict[bytes, str] | None = None
+    _own_imports: frozenset[str] = frozenset()
+    """The functions imported of us, or of debugged instances: ``module.name``."""
     _id: int
 
     @property
@@ -93,6 +95,10 @@ class InstanceAccess:
         """Whether a function is one of this instance's that has a body."""
         index = self._index_of(func)
         return index is not None and self._module.is_defined(index)
+
+    def _knows(self, func: wasmtime.Func) -> bool:
+        """Whether it has a body in this instance, or is its reference to a host function given to us."""
+        return self._defines(func) or self._import_of(func) in self._own_imports
 
     def _index_of(self, func: wasmtime.Func) -> int | None:
         known = self._state.function_indices.get(self._id)

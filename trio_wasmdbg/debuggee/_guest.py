@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import wasmtime
@@ -116,7 +117,7 @@ class Guest(metaclass=NoPublicConstructor):
         else:
             given = self.linker_for(module, linker_or_imports)
         linker = capi.RawLinker.clone_of(given)
-        own_imports = frozenset(core.state.defined.get(given, ()))
+        own_imports = _own_imports(core, given, module)
         compiled = module if isinstance(module, wasmtime.Module) else module._compiled
         if isinstance(module, GuestModule):
             names = module._instrumented.names
@@ -169,6 +170,27 @@ class Guest(metaclass=NoPublicConstructor):
             else:
                 raise TypeError(f"import {place[0]}.{place[1]} can't be a {type(item).__name__}")
         return linker.linker
+
+
+def _own_imports(
+    core: Core, linker: wasmtime.Linker, module: GuestModule | wasmtime.Module
+) -> frozenset[str]:
+    """The functions that a module imports of us, or of debugged instances, ``module.name``.
+
+    Told here, by what is in the linker: another instance's function has another identity once it is imported.
+    """
+    if isinstance(module, wasmtime.Module):
+        return frozenset()
+    own = set(core.state.defined.get(linker, ()))
+    for function in module.original.functions if core.state.instances else ():
+        if function.import_ is None:
+            continue
+        item: object = None
+        with suppress(wasmtime.WasmtimeError):  # it is missing: instantiation is going to say so
+            item = linker.get(core.store, function.import_.module, function.import_.name)
+        if isinstance(item, wasmtime.Func) and any(each._knows(item) for each in core.state.instances):
+            own.add(f"{function.import_.module}.{function.import_.name}")
+    return frozenset(own)
 
 
 _WASI = ("wasi_snapshot_preview1", "wasi_unstable")

@@ -98,8 +98,6 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._coverable = True
         """Flavours can compare accesses with what is watched."""
         self._exports: dict[str, Any] | None = None
-        self._own_imports: frozenset[str] = frozenset()
-        """The imports that stand for host functions given to us, ``module.name``."""
         state.instances.append(self)
         self._id = len(state.instances)
         self._debug_memory.set_u32(self._layout.instance_id, self._id)

@@ -85,17 +85,13 @@ class HostCalls:
 
     def _name_of(self, func: wasmtime.Func, caller: GuestInstance) -> str | None:
         """``module.name`` of a function of the user's linker; None if it is ours, or debugged code."""
-        found: str | None = None
         for instance in [caller, *self._core.state.instances]:
             name = instance._import_of(func)
-            if name is None:
-                if instance._defines(func):
-                    return None
-            elif name in instance._own_imports:
+            if name is not None:
+                return None if name in instance._own_imports else name
+            if instance._defines(func):
                 return None
-            else:
-                found = found or name
-        return found
+        return None
 
 
 @frozen
