@@ -18,12 +18,12 @@ from tests.debuggee._support import COUNT, ENGINE
 from tests.debuggee.test_instances import LEFT
 from tests.debuggee.test_proposals import EXCEPTIONS, REFERENCES
 from tests.spec._wast import modules
-from trio_wasmdbg import GuestModule, ModuleError, load_module
+from trio_wasmdbg import FrameMode, GuestModule, ModuleError, load_module
 
 SECONDS = 5.0
 """The longest that a module of a few kilobytes may take on a busy machine; they take milliseconds."""
 
-ROUNDS = 400
+ROUNDS = 250
 """Damaged variants of each module."""
 
 VALUES = (0, 1, 0x0B, 0x40, 0x7F, 0x80, 0xFB, 0xFC, 0xFD, 0xFF)
@@ -49,7 +49,7 @@ NAMES = (
 )  # fmt: skip
 
 
-async def outcome_of(data: bytes) -> str:
+async def outcome_of(data: bytes, frames: FrameMode = "exact") -> str:
     """What comes of loading; fails unless it is what the engine says, or an error of ours with its place."""
     try:
         wasmtime.Module.validate(ENGINE, data)
@@ -59,7 +59,7 @@ async def outcome_of(data: bytes) -> str:
         valid = True
     start = perf_counter()
     try:
-        module = await load_module(ENGINE, data, cache=None)
+        module = await load_module(ENGINE, data, frames=frames, cache=None)
     except wasmtime.WasmtimeError:
         outcome = "refused by the engine"
         # Valid, and yet refused: the rewritten module is what the engine can't do.
@@ -98,11 +98,12 @@ def damaged(data: bytes, random: Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.parametrize("frames", ["exact", "live", "post-mortem"])
 @pytest.mark.parametrize("name", NAMES)
-async def test_mutated(name: str) -> None:
-    data, random = originals()[name], Random(f"mutated {name}")
-    assert await outcome_of(data) == "loaded"
-    met = Counter([await outcome_of(damaged(data, random)) for _ in range(ROUNDS)])
+async def test_mutated(name: str, frames: FrameMode) -> None:
+    data, random = originals()[name], Random(f"mutated {name} {frames}")
+    assert await outcome_of(data, frames) == "loaded"
+    met = Counter([await outcome_of(damaged(data, random), frames) for _ in range(ROUNDS)])
     # Both happen, or the changes were not what they should be.
     assert met["loaded"] and met["refused by the engine"]
 
