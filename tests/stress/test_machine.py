@@ -190,7 +190,11 @@ async def test_faults_of_the_library(fault: str, monkeypatch: pytest.MonkeyPatch
         # The runs that show what is right are not to be wrong in the same way.
         return await (FAULTS[fault](self, run) if broken > 200 and broken % 3 == 0 else run(self))
 
+    async def no_keeper(self: object) -> None:
+        """The lives in the store that is kept open have no number: none of them can be run again alone."""
+
     monkeypatch.setattr(Debuggee, "run", faulty)
+    monkeypatch.setattr(_stress._run._Run, "_keeper", no_keeper)
     with pytest.raises(StressFailure) as failure:
         await stress(seconds=40, seed=5, profile="cancel")
     text = everything(failure.value)
