@@ -26,6 +26,7 @@ from trio_wasmdbg import (
 )
 from trio_wasmdbg.debuggee import _modules
 from trio_wasmdbg.debuggee._threads import default_limiter
+from trio_wasmdbg.debuggee._twins import TwinCache
 
 PROGRAM = """
 (module
@@ -166,7 +167,7 @@ async def reach(scene: Scene, debuggee: Debuggee, moment: str, patch: pytest.Mon
                 tick()
 
         patch.setattr(_modules, "slow_twin", endless)
-        patch.setattr(scene.module, "_slow", {})
+        patch.setattr(scene.module, "_slow", TwinCache())
         await run_until(debuggee, scene.guest_is_busy)
     elif moment == "complete":
         assert (await debuggee.run()) == events.Finished(result=42)
