@@ -57,7 +57,8 @@ class Arming:
         """What is watched has changed while the guest runs: flavours that compare with it are left."""
         self._behind = False
         """Breakpoints have changed since sites were armed, while the guest did not run."""
-        self._skipped: tuple[GuestInstance, int, int, bool] | None = None
+        self.skipped: tuple[GuestInstance, int, int, bool] | None = None
+        """A check that is still to be passed: instance, function, resume point, whether it is counted."""
         self._edited: frozenset[tuple[int, int, int]] = frozenset()
         """(instance, fp, function) of fast callers' frames that were changed."""
 
@@ -118,19 +119,19 @@ class Arming:
             default = FlavourKey(watched=kinds) if fast else None
             instance._select_flavours(Wishes(default, _wishes(default, points, standing, edited)))
         self._behind = self._watches_moved
-        if self._skipped is None:
+        if self.skipped is None:
             return
-        if self.decider.skip is None or not self._is_passed(*self._skipped):
+        if self.decider.skip is None or not self._is_passed(*self.skipped):
             self._pass_nothing()
         else:
-            self._ask(*self._skipped)
+            self._ask(*self.skipped)
 
     def _pass_nothing(self) -> None:
         self.decider.skip = None
-        if self._skipped is not None:
-            instance, function, k, _ = self._skipped
+        if self.skipped is not None:
+            instance, function, k, _ = self.skipped
             instance._armed.set_stop_byte(function, k, instance._armed.wanted_stop_byte(function, k))
-            self._skipped = None
+            self.skipped = None
 
     def _is_passed(self, instance: GuestInstance, function: int, k: int, counted: bool) -> bool:
         """Whether the host would be asked there, or an instruction be counted that is not to be."""
@@ -144,14 +145,9 @@ class Arming:
         else:
             instance._armed.ask_uncounted(function, k)
 
-    @property
-    def skipping(self) -> bool:
-        """Whether some check is still to be passed."""
-        return self._skipped is not None
-
     def passed(self) -> None:
         """A check has been decided: if it was the one to be passed, that is over."""
-        if self._skipped is not None and self.decider.skip is None:
+        if self.skipped is not None and self.decider.skip is None:
             with self._lock:
                 self._pass_nothing()
 
@@ -232,7 +228,7 @@ class Arming:
             check = (instance, function, resume_point, counted)
             if self._is_passed(*check):
                 self._ask(*check)
-                self._skipped = check
+                self.skipped = check
                 self.decider.skip = (instance.id, fp, resume_point)
 
     def interrupt(self) -> None:

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import outcome
 import trio
@@ -22,6 +22,7 @@ import wasmtime
 from .. import capi
 from ..engine import Breakpoint, RawFrame, StepKind, Teller, Told, Where, events, make_plan
 from ..errors import InternalError
+from ..instrument import SLOW
 from ._arming import Arming
 from ._calls import CallEnded, Calls
 from ._commands import Commands, WaitBroken
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Core"]
 
 logger = logging.getLogger("trio_wasmdbg.debuggee")
+
+_INSTRUCTION: Final = StepKind.INSTRUCTION
 
 _MOST = (1 << 63) - 1
 """Instructions that can be counted in one step."""
@@ -84,6 +87,8 @@ class Core:
         self._paused_in: Frame | None = None
         """The innermost frame of a guest that is at a check; its stack is made when it is asked for."""
         self._show_again: Callable[[], object] | None = None
+        self.asked_at: tuple[GuestInstance, int, int, int] | None = None
+        """Where the debug callback is: instance, frame, first word of that, resume point."""
         self._dropped = False
         self._scope: trio.CancelScope | None = None
         """The task's, from its beginning on."""
@@ -264,7 +269,7 @@ class Core:
 
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
-        show_again, edits, told = self._show_again, self.edits, self.told
+        show_again, paused_in, edits, told = self._show_again, self._paused_in, self.edits, self.told
         self.edits, self.told = Edits(), None
         # A step that something else has ended, a trap maybe, is no step of this call.
         self.arming.decider.plan = None
@@ -277,21 +282,28 @@ class Core:
         except Exception as exc:
             error = exc
         self.edits, self.told = edits, told
-        if show_again is not None:
+        if paused_in is not None:
+            raw = paused_in._raw
+            head = raw.function | SLOW if raw.slow else raw.function
+            self.show_check(paused_in._instance, raw.fp, head, raw.resume_point)
+        elif show_again is not None:
             show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
 
     def _tell(self, event: events.Event | None) -> None:
         if event is not None:
             self.counts[type(event).__name__] += 1
-            logger.debug("paused: %s", event)
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("paused: %s", event)
         self._responses_in.send_nowait(PausedAt(event))
 
     def _resume(self, command: Continue) -> None:
         plan = None
-        if command.step is StepKind.INSTRUCTION:
+        if command.step is None:
+            pass
+        elif command.step is _INSTRUCTION:
             plan = make_plan(command.step, None, None, count=command.count)
-        elif command.step is not None:
+        else:
             frame = next(self.first_frames(1), None)
             caller = self._caller_of(frame) if frame is not None else None
             target = 0
@@ -327,21 +339,26 @@ class Core:
         self._shown = Stack(self, *where, unpushed=unpushed, **how)
         self._show_again = partial(self.show, call, unpushed=unpushed, **how)
 
-    def show_check(self, instance: GuestInstance, raw: RawFrame) -> Frame:
-        """The same, of a guest that is at a check, in the frame *raw*."""
+    def show_check(self, instance: GuestInstance, fp: int, head: int, resume_point: int) -> None:
+        """The same, of a guest that is at a check, in the frame at *fp*, which has this first word."""
         self._shown = None
-        frame: Frame = _new_frame(self, None, 0, raw, instance, False, True, raw.resume_point)
-        self._paused_in = frame
-        self._show_again = partial(self.show_check, instance, raw)
-        return frame
+        self._paused_in = self._frame_at(instance, fp, head, resume_point)
 
-    def look(self, instance: GuestInstance, raw: RawFrame) -> Frame:
+    def look(self) -> Frame:
         """The innermost frame while the debug callback runs, for a condition or a message.
 
         It is good until the next pause or look.
         """
+        assert self.asked_at is not None
         self.generation += 1
-        frame: Frame = _new_frame(self, None, 0, raw, instance, False, True, raw.resume_point)
+        return self._frame_at(*self.asked_at)
+
+    def _frame_at(self, instance: GuestInstance, fp: int, head: int, resume_point: int) -> Frame:
+        # Conditions make one at each evaluation: so it is made here, with few calls.
+        function = head & ~SLOW
+        plan = instance._module.plan(function)
+        raw = RawFrame(instance._id, fp, function, resume_point, head != function, False, plan.frame.size)
+        frame: Frame = _new_frame(self, None, 0, raw, instance, False, True, resume_point, plan)
         return frame
 
     def stack_of(self, frame: Frame, raw: RawFrame) -> Stack:

@@ -12,7 +12,7 @@ from ..addresses import ModuleOffset
 from ..capi import WasmException
 from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
-from ..instrument import ENTERED_OFFSET, MATERIALISED, FunctionPlan, evaluate
+from ..instrument import ENTERED_OFFSET, HEADER_SIZE, MATERIALISED, FunctionPlan, evaluate
 from ..symbols import local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
 from ._edits import EarlyReturn, EarlyThrow
@@ -63,6 +63,7 @@ class Frame(metaclass=NoPublicConstructor):
         at_call: bool,
         exact: bool,
         resume_point: int,
+        plan: FunctionPlan | None = None,
     ) -> None:
         """:param stack: None for a frame at a check, whose stack is made when somebody wants it."""
         self._core = core
@@ -71,7 +72,7 @@ class Frame(metaclass=NoPublicConstructor):
         self._position = position
         self._raw = raw
         self._instance = instance
-        self._plan: FunctionPlan = instance._module.plan(raw.function)
+        self._plan: FunctionPlan = plan or instance._module.plan(raw.function)
         self._at_call = at_call
         self._exact = exact
         self._resume_point = resume_point
@@ -196,7 +197,8 @@ class Frame(metaclass=NoPublicConstructor):
 
         :raises NotFoundError: there is no such local.
         """
-        self._check()
+        if self._generation != self._core.generation:
+            self._check()  # raises; conditions in Python do this each time
         if type(which) is not int or not 0 <= which < len(self._plan.frame.locals):
             which = self.local_index(which)
         return self._local(which)
@@ -435,7 +437,7 @@ class Frame(metaclass=NoPublicConstructor):
         valtype = frame.locals[index]
         if not self._raw.slow and index in self._unassigned() and not self._is_materialised():
             return zero(valtype)
-        return self._instance._read_slot(valtype, self._raw.fp + frame.local(index))
+        return self._instance._read_slot(valtype, self._raw.fp + HEADER_SIZE + frame.slot_size * index)
 
     def _kept(self) -> int:
         """Mask of the locals that the frame has."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import struct
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import wasmtime
 
 from .. import capi
-from ..engine import Range, RawFrame, encode_value, slot_layout
+from ..engine import SLOT_LAYOUTS, Range, encode_value
 from ..errors import InternalError, StoreLimitError
 from ..instrument import (
     COVER_BASE,
     PRECISE,
     READS,
-    SLOW,
     WATCH_BASE,
     WATCH_ENTRIES,
     WATCH_ENTRY_SIZE,
@@ -53,8 +52,6 @@ _MANY_TWINS = 1_000
 host's."""
 
 
-_U32: Final = struct.Struct("<I")
-
 _TOP_TYPES = {"func": "funcref", "extern": "externref", "any": "(ref null any)", "exn": "(ref null exn)"}
 """The type of the table that holds the references of a hierarchy."""
 
@@ -84,6 +81,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._keeps_all = module.frames == "exact"
         self._debug_bytes = self._debug_memory.view()
+        """For the debug callback: while that runs, the store is certainly open."""
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}
         self._installed: dict[int, TwinKey] = {}
@@ -337,25 +335,12 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     # ── shadow frames ──────────────────────────────────────────────────────────────────────────
 
-    def _frame_head(self, fp: int) -> int:
-        """The first word of the frame at *fp*: its function, and whether its slow twin runs.
-
-        For the debug callback: the store is certainly open.
-        """
-        head: int = _U32.unpack_from(self._debug_bytes, fp)[0]
-        return head
-
-    def _raw_frame(self, fp: int, head: int, resume_point: int) -> RawFrame:
-        """The innermost frame of a guest that is at a check."""
-        function = head & ~SLOW
-        size = self._module.plan(function).frame.size
-        return RawFrame(self._id, fp, function, resume_point, head != function, False, size)
-
     def _read_slot(self, valtype: ValType, address: int) -> object:
         """A local or operand from its place in the shadow frame."""
-        if valtype.heap is not None:  # a reference
+        layout = SLOT_LAYOUTS.get(valtype.code)
+        if layout is None:  # a reference
             return capi.table_get(self._store, self._ref_table(valtype), address >> 3)
-        return self._debug_memory.unpack(slot_layout(valtype), address)[0]
+        return self._debug_memory.unpack(layout, address)[0]
 
     def _write_slot(self, valtype: ValType, address: int, value: object) -> None:
         """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""

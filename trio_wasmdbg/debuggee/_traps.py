@@ -177,12 +177,15 @@ def _next_that_traps(plan: FunctionPlan, k: int) -> int:
     return k
 
 
+_OUT, _RETURN = StepKind.OUT, StepKind.RETURN
+
+
 def returned_values(frame: Frame, step: StepKind | None, fp: int) -> tuple[Any, ...] | None:
     """The values that a function returns, at its end or, after a step out, in its caller."""
-    if step is not StepKind.OUT and step is not StepKind.RETURN:
+    if step is not _OUT and step is not _RETURN:
         return None
     operands = frame.operand_stack
-    if step is StepKind.RETURN and frame.at_end:
+    if step is _RETURN and frame.at_end:
         return operands
     count = frame._results_of_call_before
     return operands[len(operands) - count :] if count is not None else None

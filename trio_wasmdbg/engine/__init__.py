@@ -11,12 +11,12 @@ from . import events
 from ._breakpoints import Binding, Breakpoint, BreakpointTable, HitRule, ModuleView, Where, is_named
 from ._decide import Decider, Evaluator, Kind, Reason, Verdict
 from ._frames import (
+    SLOT_LAYOUTS,
     RawFrame,
     StackReader,
     count_frames,
     decode_value,
     encode_value,
-    slot_layout,
     walk_frames,
 )
 from ._lifecycle import TRANSITIONS, Lifecycle, Signal, State, diagram
@@ -37,6 +37,7 @@ from ._watchpoints import (
 
 __all__ = [
     "ACCESSES",
+    "SLOT_LAYOUTS",
     "TRANSITIONS",
     "Binding",
     "Breakpoint",
@@ -76,6 +77,5 @@ __all__ = [
     "is_named",
     "make_plan",
     "merge_ranges",
-    "slot_layout",
     "walk_frames",
 ]

@@ -10,8 +10,8 @@ the instance that was current before it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol
 
 from attrs import define
 
@@ -20,12 +20,12 @@ from ..instrument import MATERIALISED, SLOW
 from ..wasm import F32, F64, I32, I64, V128, ValType
 
 __all__ = [
+    "SLOT_LAYOUTS",
     "RawFrame",
     "StackReader",
     "count_frames",
     "decode_value",
     "encode_value",
-    "slot_layout",
     "walk_frames",
 ]
 
@@ -107,17 +107,15 @@ def count_frames(reader: StackReader, instance: int, sp: int, base: int) -> int:
 
 
 _FORMATS = {I32: "<i", I64: "<q", F32: "<f", F64: "<d"}
-_SLOTS = {each.code: struct.Struct(_FORMATS.get(each, "16s")) for each in (I32, I64, F32, F64, V128)}
-
-
-def slot_layout(valtype: ValType) -> struct.Struct:
-    """How a number or vector lies in its slot: what it unpacks is the value."""
-    return _SLOTS[valtype.code]
+SLOT_LAYOUTS: Final[Mapping[int, struct.Struct]] = {
+    each.code: struct.Struct(_FORMATS.get(each, "16s")) for each in (I32, I64, F32, F64, V128)
+}
+"""By the type's code: how a number or vector lies in its slot.  What it unpacks is the value."""
 
 
 def decode_value(valtype: ValType, raw: bytes) -> object:
     """A number or vector from its slot: signed ints, floats, 16 bytes for ``v128``."""
-    return _SLOTS[valtype.code].unpack_from(raw)[0]
+    return SLOT_LAYOUTS[valtype.code].unpack_from(raw)[0]
 
 
 def encode_value(valtype: ValType, value: object) -> bytes:

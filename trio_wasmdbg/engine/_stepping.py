@@ -71,6 +71,8 @@ COUNTED_FROM: Final = 16
 
 _EVERYWHERE: Final = Places(everything=True)
 
+_ONE: Final = StepKind.INSTRUCTION
+
 
 @define
 class StepPlan:
@@ -173,7 +175,7 @@ def make_plan(
     :param target: for UNTIL: the resume point.
     :param outer: the frames beyond the caller, as far as they may catch an exception.
     """
-    if kind is StepKind.INSTRUCTION:
+    if kind is _ONE:
         return StepPlan(kind, 0, _EVERYWHERE, count, count >= COUNTED_FROM)
     if frame is None:
         if kind is StepKind.OVER:

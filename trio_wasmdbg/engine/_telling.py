@@ -43,24 +43,24 @@ Place = tuple[int, int, int, int]
 class Expected:
     """Instructions under way that are to be told of when they are done, by the place that comes next."""
 
-    _at: dict[Place, Told] = field(factory=dict)
+    at: dict[Place, Told] = field(factory=dict)
 
     def add(self, place: Place, told: Told) -> None:
         """The frame of *place* runs the instruction now: frames that lay above it are gone."""
-        self._at = {each: known for each, known in self._at.items() if each[1] > place[1]}
-        self._at[place] = told
+        self.at = {each: known for each, known in self.at.items() if each[1] > place[1]}
+        self.at[place] = told
 
     def take(self, place: Place) -> Told | None:
         """What is to be told at this place, once."""
-        return self._at.pop(place, None)
+        return self.at.pop(place, None)
 
     def frames_gone(self, below: int) -> None:
         """Frames with addresses lower than *below* are gone."""
-        self._at = {each: known for each, known in self._at.items() if each[1] >= below}
+        self.at = {each: known for each, known in self.at.items() if each[1] >= below}
 
     def forget(self, teller: Teller) -> None:
         """Nothing of this teller's is expected any more."""
-        self._at = {each: known for each, known in self._at.items() if known.teller is not teller}
+        self.at = {each: known for each, known in self.at.items() if known.teller is not teller}
 
     def __iter__(self) -> Iterator[Place]:
-        return iter(list(self._at))
+        return iter(list(self.at))
