@@ -119,6 +119,8 @@ def _engine(canonical: bool) -> wasmtime.Engine:
     capi.prepare_config(config)
     config.wasm_custom_page_sizes = True
     config.shared_memory = True
+    c.wasmtime_config_wasm_branch_hinting_set(config.ptr(), True)
+    c.wasmtime_config_wasm_compact_imports_set(config.ptr(), True)
     if canonical:
         config.cranelift_nan_canonicalization = True  # else NaN's bits are the engine's to choose
     return wasmtime.Engine(config)

@@ -7,6 +7,7 @@ from functools import cache
 
 import wasmtime
 from hypothesis import settings
+from wasmtime import _bindings
 
 from trio_wasmdbg.wasm import (
     F32,
@@ -40,6 +41,9 @@ def engine() -> wasmtime.Engine:
     for switch in dir(wasmtime.Config):
         if re.fullmatch("wasm_(?!component|relaxed_simd_det|stack_switching).*", switch):
             setattr(config, switch, True)
+    # wasmtime-py has no attributes for these
+    _bindings.wasmtime_config_wasm_branch_hinting_set(config.ptr(), True)
+    _bindings.wasmtime_config_wasm_compact_imports_set(config.ptr(), True)
     return wasmtime.Engine(config)
 
 

@@ -40,6 +40,7 @@ from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
 from ._flavours import FlavourKey
 from ._progress import Progress, Stage, Teller
+from ._refusals import not_compiled, not_validated
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
 from ._twins import Twin, TwinCache
@@ -427,8 +428,9 @@ async def load_module(
     :param cache: where rewritten modules are kept, so that the next time is faster; default: a folder in the
         user's cache folder.  None: nowhere.
     :raises ValueError: there are no such *frames*.
-    :raises wasmtime.WasmtimeError: the engine refuses the module.
-    :raises ModuleError: it is valid, but uses something that can't be made debuggable; the
+    :raises wasmtime.WasmtimeError: the engine refuses the module; if the place is in a function, a note
+        (``__notes__``) names it.
+    :raises ModuleError: it uses something that is not supported, or can't be made debuggable; the
         message has feature, offset and function.
     :raises EngineConfigError: the engine lacks a switch that the rewritten module needs.
     :raises TooManyGuests: the process has no room for compiled code.
@@ -451,7 +453,11 @@ async def load_module(
         report("read", size, size)
         report("validate", 0, size)
         # The engine's own validator decides what is valid; the decoder may then rely on it.
-        capi.validate(engine, data)
+        try:
+            capi.validate(engine, data)
+        except wasmtime.WasmtimeError as error:
+            why = not_validated(data, error, tick)
+            raise why from (error if why is not error else None)
         report("validate", size, size)
         with collections_held_back():
             original = decode_module(data, tick)
@@ -511,7 +517,10 @@ def _rewrite_and_compile(
     with collections_held_back():
         instrumented = instrument(original, frames=frames, tick=tick, progress=partial(report, "rewrite"))
     report("compile", 0, size)
-    compiled = capi.compile(engine, instrumented.wasm)
+    try:
+        compiled = capi.compile(engine, instrumented.wasm)
+    except wasmtime.WasmtimeError as error:
+        raise not_compiled(engine, original, error) from error
     report("compile", size, size)
     if cache is not None:
         cache.save(instrumented, tick)

@@ -32,6 +32,7 @@ from ._body import FastTwin
 from ._code_map import CodeMap
 from ._flavour import MAX_INSTRUCTIONS, FlavourBuilder, FlavourOptions, NoFlavourError, adapter
 from ._frames import RESUME_OFFSET
+from ._hints import moved_hints
 from ._imports import CompanionImports
 from ._layout import KIND_TRAP
 from ._plans import Instrumented, no_tick
@@ -188,7 +189,12 @@ def flavours(
         entries.append(f"{instrumented.names.prefix}s{len(entries)}")
         exports.append(name(entries[-1]) + bytes((ExternKind.FUNCTION,)) + uleb(entry))
         tick()
-    wasm, offsets = _assemble(imports, called, functions, bodies, exports)
+    indices = range(first + 1, first + len(bodies), 2)  # behind its adapter each
+    hints = moved_hints(
+        instrumented.original,
+        ((each.index, index, twin) for each, index, twin in zip(wanted, indices, twins, strict=True)),
+    )
+    wasm, offsets = _assemble(imports, called, functions, bodies, exports, hints=hints)
     code_map = CodeMap()
     for each, offset, twin in zip(wanted, offsets[1::2], twins, strict=True):
         code_map.add(each.index, offset, twin)
@@ -215,10 +221,12 @@ def _assemble(
     bodies: Sequence[bytes],
     exports: Sequence[bytes],
     chunks: Sequence[int] = (),
+    hints: Sequence[bytes] = (),
 ) -> tuple[bytes, list[int]]:
     """The module, and where its bodies (without their size) begin in it.
 
     :param functions: type indices of the functions, encoded.
+    :param hints: what is to stand before the code section.
     """
     import_payload = imports.encode()
     parts = [
@@ -243,6 +251,7 @@ def _assemble(
             ]
         )
         parts.append(section(SectionId.ELEMENT, vector([segment])))
+    parts += hints
     entries = [body(code) for code in bodies]
     code = section(SectionId.CODE, vector(entries))
     end = sum(map(len, parts)) + len(code)

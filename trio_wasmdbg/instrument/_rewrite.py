@@ -46,6 +46,7 @@ from ._additions import HOOK_TYPE, KEEP, REFERENCE_TABLE_SIZE, TOP_TYPES, Additi
 from ._body import FastTwin
 from ._fast_twin import FastTwinBuilder
 from ._frames import MATERIALISED, MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
+from ._hints import moved_hints
 from ._imports import helper_type
 from ._kinds import NUMERIC
 from ._layout import ASK, HOOK_SLOT, KIND_LEFT, NO_DISPATCH, Layout, Reserved
@@ -403,6 +404,7 @@ class _Rewriter:
             emit_section(SectionId.ELEMENT, extend(by_id.get(SectionId.ELEMENT), segments, edits))
         if module.data_count is not None:
             emit_section(SectionId.DATA_COUNT, uleb(module.data_count))
+        out += moved_hints(module, ((f.index, f.index, t) for f, t in zip(defined, twins, strict=True)))
         if defined or helpers:
             self._code_section(out, defined, twins, [*stubs, *leaves, *(code for _, code in helpers)])
         if SectionId.DATA in by_id:

@@ -27,6 +27,7 @@ from ._encode import (
     table_type,
     vector,
 )
+from ._hints import BRANCH_HINTS, branch_hints, hint_section
 from ._instructions import (
     BlockType,
     BrOnCast,
@@ -105,6 +106,7 @@ from ._types import (
 from ._validate import type_body
 
 __all__ = [
+    "BRANCH_HINTS",
     "BY_NAME",
     "EXNREF",
     "EXTERNREF",
@@ -168,11 +170,13 @@ __all__ = [
     "TypedBody",
     "ValType",
     "block_type",
+    "branch_hints",
     "decode_module",
     "decode_names",
     "disassemble",
     "func_type",
     "global_type",
+    "hint_section",
     "instruction",
     "limits",
     "local_groups",

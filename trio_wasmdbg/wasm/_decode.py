@@ -295,10 +295,10 @@ def _types(b: _Builder, c: _Cursor) -> None:
 
 
 _UNSUPPORTED_TYPES = {
-    0x65: "shared types",
-    0x5D: "continuation types",
-    0x4C: "descriptors",
-    0x4D: "descriptors",
+    0x65: "shared types (proposal shared-everything-threads)",
+    0x5D: "continuation types (proposal stack-switching)",
+    0x4C: "descriptors (proposal custom-descriptors)",
+    0x4D: "descriptors (proposal custom-descriptors)",
 }
 
 
@@ -334,41 +334,68 @@ def _tag_type(b: _Builder, c: _Cursor) -> TagType:
     return TagType(index, b.func_type(index, start))
 
 
+# The compact import section proposal: what stands in place of an import's kind, after an empty name.
+_ONE_MODULE, _ONE_MODULE_AND_TYPE = 0x7F, 0x7E
+
+_ImportType = int | TableType | MemoryType | GlobalType | TagType
+
+
 def _imports(b: _Builder, c: _Cursor) -> None:
     for _ in in_pieces(range(c.count("imports")), b.tick):
         start = c.pos
         module, name = c.name(), c.name()
-        kind_at = c.pos
-        number = c.byte()
-        if number in (0x20, 0x7E, 0x7F):
-            raise UnsupportedBytesError(f"import kind {number:#x} is not supported", kind_at)
-        if number > 4:
-            raise BytesError("malformed import kind", kind_at)
-        kind = ExternKind(number)
-        at = c.pos
-        if kind is ExternKind.FUNCTION:
-            type_index = c.u32()
-            type = b.func_type(type_index, at)
-            index = len(b.functions)
-            import_ = Import(module, name, kind, type_index, index, start, c.pos)
-            b.functions.append(Function(index, type_index, type, import_))
-        elif kind is ExternKind.TABLE:
-            index, table = len(b.tables), c.table_type()
-            import_ = Import(module, name, kind, table, index, start, c.pos)
-            b.tables.append(Table(index, table, import_))
-        elif kind is ExternKind.MEMORY:
-            index, memory = len(b.memories), MemoryType(c.limits(memory=True))
-            import_ = Import(module, name, kind, memory, index, start, c.pos)
-            b.memories.append(Memory(index, memory, import_))
-        elif kind is ExternKind.GLOBAL:
-            index, global_ = len(b.globals), c.global_type()
-            import_ = Import(module, name, kind, global_, index, start, c.pos)
-            b.globals.append(Global(index, global_, import_))
+        form = c.data[c.pos] if not name and c.pos < c.end else None
+        if form == _ONE_MODULE:
+            c.pos += 1
+            for _ in in_pieces(range(c.count("imports")), b.tick):
+                start, name = c.pos, c.name()
+                _import(b, module, name, _import_type(b, c), start, c.pos)
+        elif form == _ONE_MODULE_AND_TYPE:
+            c.pos += 1
+            type = _import_type(b, c)
+            for _ in in_pieces(range(c.count("imports")), b.tick):
+                start, name = c.pos, c.name()
+                _import(b, module, name, type, start, c.pos)
         else:
-            index, tag = len(b.tags), _tag_type(b, c)
-            import_ = Import(module, name, kind, tag, index, start, c.pos)
-            b.tags.append(Tag(index, tag, import_))
-        b.imports.append(import_)
+            _import(b, module, name, _import_type(b, c), start, c.pos)
+
+
+def _import_type(b: _Builder, c: _Cursor) -> _ImportType:
+    kind_at = c.pos
+    number = c.byte()
+    if number == 0x20:
+        raise UnsupportedBytesError("exact imports (proposal custom-descriptors) are not supported", kind_at)
+    if number > 4:
+        raise BytesError("malformed import kind", kind_at)
+    kind = ExternKind(number)
+    if kind is ExternKind.FUNCTION:
+        at = c.pos
+        type_index = c.u32()
+        b.func_type(type_index, at)
+        return type_index
+    if kind is ExternKind.TABLE:
+        return c.table_type()
+    if kind is ExternKind.MEMORY:
+        return MemoryType(c.limits(memory=True))
+    return c.global_type() if kind is ExternKind.GLOBAL else _tag_type(b, c)
+
+
+def _import(b: _Builder, module: str, name: str, type: _ImportType, start: int, end: int) -> None:
+    def made(kind: ExternKind, index: int) -> Import:
+        b.imports.append(Import(module, name, kind, type, index, start, end))
+        return b.imports[-1]
+
+    if isinstance(type, int):
+        import_ = made(ExternKind.FUNCTION, len(b.functions))
+        b.functions.append(Function(len(b.functions), type, b.func_type(type, start), import_))
+    elif isinstance(type, TableType):
+        b.tables.append(Table(len(b.tables), type, made(ExternKind.TABLE, len(b.tables))))
+    elif isinstance(type, MemoryType):
+        b.memories.append(Memory(len(b.memories), type, made(ExternKind.MEMORY, len(b.memories))))
+    elif isinstance(type, GlobalType):
+        b.globals.append(Global(len(b.globals), type, made(ExternKind.GLOBAL, len(b.globals))))
+    else:
+        b.tags.append(Tag(len(b.tags), type, made(ExternKind.TAG, len(b.tags))))
 
 
 def _functions(b: _Builder, c: _Cursor) -> None:

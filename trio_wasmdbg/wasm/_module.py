@@ -144,7 +144,8 @@ class Import:
 
     :ivar desc: type index for a function, else its type record.
     :ivar index: its place in the index space of its kind.
-    :ivar start: file offset of the import's entry, ``end`` the offset after it.
+    :ivar start: file offset of the import's entry, ``end`` the offset after it; of one in a group (compact
+        import section proposal), of what it has for itself.
     """
 
     module: str

@@ -23,8 +23,12 @@ SHORT_TYPES: dict[int, ValType] = {t.code: t for t in (I32, I64, F32, F64, V128)
 """Value types of one byte."""
 SHORT_TYPES.update({heap & 0x7F: ref_type(True, heap) for heap in HEAP_NAMES})
 
-# stack switching, shared-everything threads, custom descriptors
-_UNSUPPORTED_HEAP_TYPES = {0x68: "cont", 0x75: "nocont", 0x65: "shared", 0x62: "exact"}
+_UNSUPPORTED_HEAP_TYPES = {
+    0x68: "cont (proposal stack-switching)",
+    0x75: "nocont (proposal stack-switching)",
+    0x65: "shared (proposal shared-everything-threads)",
+    0x62: "exact (proposal custom-descriptors)",
+}
 
 
 def read_heap_type(data: bytes, pos: int, end: int) -> tuple[int, int]:
