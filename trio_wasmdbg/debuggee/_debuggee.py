@@ -55,6 +55,8 @@ class Statistics:
     slow_twins: int
     twins_kept: int
     """Compiled slow twins that the instances' modules keep, so that further instances start sooner."""
+    companions: int
+    """Instances in the store that hold slow twins and flavours: of its 10,000."""
     flavours: int
     """Copies of functions that test conditions, watched memory, … at full speed."""
     flavours_refused: dict[str, int]
@@ -126,6 +128,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             calls=len(core.calls),
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
+            companions=core.state.companions,
             twins_kept=sum(len(module._slow) for module in {each.module for each in core.state.instances}),
             flavours=sum(len(instance._flavours) for instance in core.state.instances),
             flavours_refused=dict(

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, final
 
+import trio
 import wasmtime
 
 from .. import capi
@@ -26,6 +27,7 @@ from ..instrument import (
 from ..wasm import ValType
 from ._access import InstanceAccess
 from ._armed import ArmedBytes
+from ._batches import ENOUGH_FLAVOURS, batch_of, batch_size
 from ._conditions import TwinKey
 from ._flavours import FlavourKey, Flavours, Wishes
 from ._modules import GuestModule
@@ -88,6 +90,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """By function: which of its slow twins is in its slot."""
         self._armed = ArmedBytes(self._debug_memory, self._layout, module.plan, self._installed)
         self._made: dict[tuple[int, TwinKey], wasmtime.Func] = {}
+        self._with_twins: set[int] = set()
+        """Functions of which there is a slow twin, whether it is in the slot or not."""
+        self._companions = 0
         self._flavours = Flavours(self._debug_memory, self._layout, module.plan)
         self._linker: tuple[capi.RawLinker, set[str]] | None = None
         """Made when the first companion needs it, with the names that it has."""
@@ -211,8 +216,13 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     @property
     def slow_twins(self) -> int:
-        """How many slow twins were made; each is an instance in the store."""
+        """How many slow twins were made."""
         return len(self._made)
+
+    @property
+    def companions(self) -> int:
+        """How many instances of the store hold this one's slow twins and flavours."""
+        return self._companions
 
     async def _make_slow_twin(self, function: int, conditions: TwinKey = ()) -> None:
         """Put the function's slow twin into its slot; the guest must be suspended.
@@ -223,27 +233,43 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             of an instance, this is left to the host: the store does not grow for ever.
         """
         # The first slow twin of each function is not counted: a pattern may put a condition into all of them.
-        made = len(self._made) + len(self._flavours) - len(self._installed)
+        made = len(self._made) + len(self._flavours) - len(self._with_twins)
         if function in self._installed and made >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
         if func is None:
             func = await self._instantiate_twin(function, conditions)
-            self._made[function, conditions] = func
         capi.table_set(self._store, self._slots, self._module.plan(function).slot, func)
         self._installed[function] = conditions
         self._armed.add_slow(function)
         self._flavours.slot_taken(function)
 
     async def _instantiate_twin(self, function: int, conditions: TwinKey) -> wasmtime.Func:
-        twin = await self._module.slow_twin(function, conditions)
+        others = [] if conditions else self._others(function)
+        twin = await self._module.slow_twin(function, conditions, others)
         made = self._instantiate(twin)
         if isinstance(made, str):
             # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
             raise StoreLimitError(
                 f"the store has no room for the slow twin of {self._module.function_name(function)}: {made}"
             )
-        return made
+        for other, export in twin.others.items():
+            self._made.setdefault((other, ()), made.export(export))
+        self._with_twins.update({function}, twin.others)
+        func: wasmtime.Func = made.export(twin.export)
+        self._made[function, conditions] = func
+        return func
+
+    def _others(self, function: int) -> list[int]:
+        """Functions whose slow twins are to be in the same companion, so that the store does not get full."""
+        size = batch_size(self._state.companions)
+
+        def instructions(other: int) -> int | None:
+            if (other, ()) in self._made or not self._module.is_instrumented(other):
+                return None
+            return self._module.plan(other).instructions
+
+        return batch_of(function, len(self._module.original.functions), size, instructions)
 
     async def _go_on_flavoured(self, function: int, k: int, rearm: Callable[[], None]) -> None:
         """Let the guest, suspended in this function, go on in a flavour, which is made if need be.
@@ -263,6 +289,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         A checkpoint.  Cancelled: there is none.
         """
         try:
+            if self._state.companions >= ENOUGH_FLAVOURS:
+                await trio.lowlevel.checkpoint()
+                raise NoFlavourError("the store holds very many already")
             twin = await self._module.flavour(function, key)
         except NoFlavourError as why:
             self._flavours.refused[function, key] = str(why)
@@ -275,10 +304,10 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         def set_slot(slot: int, func: wasmtime.Func) -> None:
             capi.table_set(self._store, self._slots, slot, func)
 
-        self._flavours.add(function, key, made, twin.block, set_slot)
+        self._flavours.add(function, key, made.export(twin.export), twin.block, set_slot)
 
-    def _instantiate(self, twin: Twin) -> wasmtime.Func | str:
-        """The function to be put into a slot; or why the store has no room for it."""
+    def _instantiate(self, twin: Twin) -> capi.RawInstance | str:
+        """The companion, whose exports are to be put into slots; or why the store has no room for it."""
         # Only what is needed, and only reserved names: an export of the user's may be called "sp".
         linker = self._companions_linker(twin.imports)
         future = capi.start_instantiate(self._store, linker, twin.compiled)
@@ -292,8 +321,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             return result.message
         if not isinstance(result, capi.Returned):
             raise InternalError(f"a twin could not be instantiated: {result}")
-        func: wasmtime.Func = result.values[0].export(twin.export)
-        return func
+        self._companions += 1
+        made: capi.RawInstance = result.values[0]
+        return made
 
     # ── arming ─────────────────────────────────────────────────────────────────────────────────
 

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import trio
 import wasmtime
+from attrs import evolve
 
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
@@ -298,8 +299,10 @@ class GuestModule(metaclass=NoPublicConstructor):
 
     # ── slow twins and flavours ────────────────────────────────────────────────────────────────
 
-    async def slow_twin(self, function: int, conditions: TwinKey = ()) -> Twin:
-        """The compiled companion that holds a function's slow twin.
+    async def slow_twin(
+        self, function: int, conditions: TwinKey = (), others: Sequence[int] = ()
+    ) -> Twin:
+        """The compiled companion that holds a function's slow twin, and where it has to be made, *others*'.
 
         Made at the first call, off the trio thread, and kept for a while (:class:`TwinCache`).
         Cancelled: nothing is kept.
@@ -315,10 +318,11 @@ class GuestModule(metaclass=NoPublicConstructor):
             with collections_held_back():
                 compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
                 companion: Companion = slow_twin(
-                    self._instrumented, [function], tick=tick, conditions={function: compiled_conditions},
-                    casts=capi.has_casts(self._engine),
+                    self._instrumented, [function, *others], tick=tick,
+                    conditions={function: compiled_conditions}, casts=capi.has_casts(self._engine),
                 )  # fmt: skip
-            return self._compiled_twin(companion.wasm, companion.entries[function])
+            beside = {other: companion.entries[other] for other in others}
+            return evolve(self._compiled_twin(companion.wasm, companion.entries[function]), others=beside)
 
         check_room(MODULE, lasting=True)
         made = await compute(work)

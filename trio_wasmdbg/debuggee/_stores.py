@@ -56,6 +56,11 @@ class StoreState:
             raise InternalError(f"no instrumented instance {instance_id} in this store")
         return self.instances[instance_id - 1]
 
+    @property
+    def companions(self) -> int:
+        """How many instances of the store hold slow twins and flavours."""
+        return sum(instance.companions for instance in self.instances)
+
     # ── engine.StackReader ─────────────────────────────────────────────────────────────────────
 
     def header(self, instance: int, address: int) -> tuple[int, int, int]:

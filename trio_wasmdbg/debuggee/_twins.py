@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import wasmtime
-from attrs import frozen
+from attrs import field, frozen
 
 from ._conditions import TwinKey
 
@@ -14,7 +15,7 @@ __all__ = ["Twin", "TwinCache"]
 
 @frozen
 class Twin:
-    """A compiled companion module with a slow twin or a flavour of one function."""
+    """A compiled companion module with a slow twin or a flavour of one function, and slow twins of others."""
 
     compiled: wasmtime.Module
     export: str
@@ -24,6 +25,8 @@ class Twin:
     """Bytes of WebAssembly that it was compiled from."""
     block: range = range(0)
     """Addresses of a flavour's check sites."""
+    others: Mapping[int, str] = field(factory=dict)
+    """By function: the export that is its slow twin, without conditions."""
 
 
 class TwinCache:
