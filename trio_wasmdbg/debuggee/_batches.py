@@ -1,8 +1,8 @@
 """How many slow twins share a companion module.
 
 A store takes 10,000 instances, of which each companion is one, and a module may have a million functions.  So
-the more companions a store holds already, the more twins are made at a time: of the function that needs one now,
-and of those that follow it, which are likely to be next.
+the more companions a store holds already, the more twins are made at a time: of the function that needs one
+now, and of those that follow it, which are likely to be next.
 """
 
 from __future__ import annotations
