@@ -21,7 +21,7 @@ import wasmtime
 from tests.debuggee._support import COUNT, ENGINE, body_of
 from trio_wasmdbg import GuestModule, ModuleCache, events, load_module, open_debuggee
 from trio_wasmdbg.debuggee import _cache, _modules
-from trio_wasmdbg.instrument import instrument
+from trio_wasmdbg.instrument import FRAME_MODES, instrument
 from trio_wasmdbg.wasm import decode_module
 
 
@@ -105,6 +105,29 @@ async def test_another_version_rewrites_again(
     monkeypatch.setattr(_cache, "_program", lambda: b"another")
     await load(COUNT, kept)
     assert rewrites.count == 2
+
+
+async def test_each_mode_has_its_own(kept: ModuleCache, folder: Path, rewrites: Rewrites) -> None:
+    for count, frames in enumerate((*FRAME_MODES, *FRAME_MODES)):
+        module = await load_module(ENGINE, COUNT, frames=frames, cache=kept)
+        assert module.frames == frames
+        assert rewrites.count == min(count + 1, len(FRAME_MODES))
+    assert len(list(folder.iterdir())) == len(FRAME_MODES)
+
+
+async def test_nothing_compiled_is_kept_or_read(
+    kept: ModuleCache, folder: Path, rewrites: Rewrites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*args: object) -> None:
+        raise AssertionError("machine code from outside")
+
+    for name in dir(wasmtime._bindings):
+        if "serialize" in name:
+            monkeypatch.setattr(wasmtime._bindings, name, never)
+    first = await load(COUNT, kept)
+    assert b"\x7fELF" not in only_file(folder).read_bytes()  # what Wasmtime's artifacts are
+    assert await debug(await load(COUNT, kept)) == await debug(first)
+    assert rewrites.count == 1
 
 
 async def test_small_modules_are_not_kept(folder: Path, rewrites: Rewrites) -> None:
