@@ -93,7 +93,7 @@ async def test_a_cancellation_is_told_and_waits_for_the_end(runs: BriefRuns, bef
                 assert await runs.run(partial(stop.wait, 10), stop.set)
             except trio.Cancelled:
                 # One of trio's begins with a checkpoint.
-                assert before and not runs._probably
+                assert before and not runs.probably
                 raise
             assert stop.is_set()
         assert runs._limiter.borrowed_tokens == 0

@@ -40,6 +40,10 @@ class Arming:
         self._closed = False
         self.stopping = False
         """A cancellation is on its way: the next check suspends the guest, whatever it is."""
+        self.run = 0
+        """Counts the runs of the guest."""
+        self.sliced = False
+        """The run under way has taken all of its time: the next check suspends the guest."""
         self.precise = False
         """Accesses that are out of bounds pause before they trap."""
         self.recording = False
@@ -73,7 +77,7 @@ class Arming:
             self.rearm()
 
     def _wanted_by_plan(self) -> tuple[bool, bool, StepPlan | None]:
-        everything = self.stopping or self.decider.everything
+        everything = self.stopping or self.sliced or self.decider.everything
         # While everything is armed, it does not matter for which step.
         return everything, self.decider.counting, None if everything else self.decider.plan
 
@@ -170,10 +174,26 @@ class Arming:
             if self._behind:
                 self._rearm_locked()
             self._guest_runs = True
+            self.run += 1
 
-    def guest_stands(self) -> None:
-        """It does not run any more."""
-        self._guest_runs = self._watches_moved = False
+    def guest_stands(self) -> bool:
+        """It does not run any more.
+
+        :returns: whether it had taken all of its time.
+        """
+        with self._lock:
+            self._guest_runs = self._watches_moved = False
+            sliced, self.sliced = self.sliced, False
+            if sliced:
+                self._rearm_locked()
+        return sliced
+
+    def end_slice(self, run: int) -> None:
+        """Make the guest suspend at its next check, if it is still in this run; from any thread."""
+        with self._lock:
+            if self._guest_runs and self.run == run:
+                self.sliced = True
+                self._rearm_locked()
 
     def outdated_twins(self, instance: GuestInstance) -> list[tuple[int, TwinKey]]:
         """Functions whose slow twin does not evaluate what it should, and what that is."""

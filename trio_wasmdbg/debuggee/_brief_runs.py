@@ -36,7 +36,7 @@ class BriefRuns:
 
     def __init__(self, limiter: trio.CapacityLimiter) -> None:
         self._limiter = limiter
-        self._probably = True
+        self.probably = True
         """The last poll after a pause was short."""
         self._mutex = threading.Lock()
         self._alive = False
@@ -57,7 +57,7 @@ class BriefRuns:
         """
         if not likely:
             return await poll_in_thread(poll, on_cancel, self._limiter)
-        if not self._probably:
+        if not self.probably:
             return await self._run_long(poll, on_cancel)
         try:
             self._limiter.acquire_nowait()
@@ -66,7 +66,7 @@ class BriefRuns:
         try:
             self._hand_over(poll)
             if not self._done.acquire(timeout=PATIENCE):
-                self._probably = False
+                self.probably = False
                 await self._wait(on_cancel)
             result, self._result = self._result, None
         finally:
@@ -78,7 +78,7 @@ class BriefRuns:
         def timed() -> bool:
             began = time.perf_counter()
             done = poll()
-            self._probably = time.perf_counter() - began < PATIENCE / 2
+            self.probably = time.perf_counter() - began < PATIENCE / 2
             return done
 
         return await poll_in_thread(timed, on_cancel, self._limiter)

@@ -28,7 +28,7 @@ import trio
 import wasmtime
 
 from .. import capi
-from ..engine import Kind, Reason, Verdict, events, walk_frames
+from ..engine import Kind, Reason, Verdict, events
 from ..errors import CallAbandonedError, InternalError, UsageError
 from ..instrument import SLOW
 from ._brief_runs import BriefRuns
@@ -37,7 +37,8 @@ from ._capacity import check_room
 from ._exceptions import GuestException, uncaught
 from ._leaving import Leaving
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
-from ._short_runs import Length, length_of_step
+from ._short_runs import is_short_step
+from ._slices import Place, Slices
 from ._tellers import expect_told
 from ._threads import poll_inline
 from ._traps import (
@@ -52,15 +53,13 @@ from ._traps import (
 if TYPE_CHECKING:
     from ._core import Core
     from ._host import HostFunction
-    from ._instances import GuestInstance
 
 __all__ = ["CallEnded", "Calls"]
 
 # Looked up once: CPython 3.11 takes a tenth of a microsecond to find a member of an enum.
-_SITE, _THROW = Kind.SITE, Kind.THROW
-_SITES = (Kind.SITE, Kind.LEFT)
+_SITE, _STOP, _THROW = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value
+_SITES = (Kind.SITE.value, Kind.LEFT.value)
 _TOLD = Reason.TOLD
-_SHORT, _LEAVES = Length.SHORT, Length.LEAVES
 
 _U32: Final = Struct("<I")
 
@@ -84,8 +83,9 @@ class Calls:
         """The guest computes right now, maybe in another thread."""
         self.polls_inline = self.polls_in_threads = 0
         self.brief_runs = BriefRuns(core.limiter)
-        self._just_paused = False
-        """Other tasks have run since the last poll, while the guest was at a check."""
+        self.slices = Slices(core.arming, core.state)
+        self._paused_at: Place | None = None
+        """The check at which the guest was while other tasks have run, since the last poll."""
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -132,8 +132,9 @@ class Calls:
             )
             if core.arming.skipped is not None:
                 core.arming.passed()
-        site = kind in _SITES
-        if verdict is None and not core.arming.stopping and (not site or instance._has_slow_twin(function)):
+        site = kind != _STOP and kind in _SITES
+        suspends = core.arming.stopping or (core.arming.sliced and (site or kind == _STOP))
+        if verdict is None and not suspends and (not site or instance._has_slow_twin(function)):
             if site and answer == 0:
                 # The slow twin begins with the check that has just been decided.
                 core.arming.skip(instance, function, fp, resume_point, counted=True)
@@ -228,7 +229,7 @@ class Calls:
 
     async def _drive(self, call: Call, future: capi.CallFuture) -> tuple[Any, ...]:
         inline = False
-        while not await self._poll(future, inline):
+        while not await self._poll(call, future, inline):
             request, self._request = self._request, None
             if isinstance(request, HookStop):
                 inline = await self._on_stop(call, request)
@@ -245,7 +246,7 @@ class Calls:
             return result.values
         raise await self._failure(call, result)
 
-    async def _poll(self, future: capi.CallFuture, inline: bool) -> bool:
+    async def _poll(self, call: Call, future: capi.CallFuture, inline: bool) -> bool:
         """Poll once; True when the call is complete.
 
         A cancellation during the poll arms everything, so that the guest suspends at its next
@@ -253,24 +254,39 @@ class Calls:
         """
         core = self._core
         core.arming.guest_goes_on()
-        just_paused, self._just_paused = self._just_paused, False
+        place, self._paused_at = self._paused_at, None
         self.polling = True
         try:
             if inline:
                 self.polls_inline += 1
                 done = poll_inline(future.poll_inline)
+            elif place is not None and self._runs_here(call, place):
+                # In a slice of time, no cancellation comes: the loop does not run.
+                inline = True
+                self.polls_inline += 1
+                done = self.slices.run(place, future.poll)
             else:
                 self.polls_in_threads += 1
-                done = await self.brief_runs.run(future.poll, core.arming.stop, likely=just_paused)
+                done = await self.brief_runs.run(future.poll, core.arming.stop, likely=place is not None)
+                if place is not None:
+                    self.slices.note(place, self.brief_runs.probably)
         finally:
             self.polling = False
-            core.arming.guest_stands()
+            if core.arming.guest_stands() and place is not None:
+                self.slices.note(place, False)
         if future.interrupted is not None:
             raise future.interrupted
         if not done and not inline:
             # Cancelled here: the guest is suspended, at a check or in a host call; run() deletes it.
             await trio.lowlevel.checkpoint_if_cancelled()
         return done
+
+    def _runs_here(self, call: Call, place: Place) -> bool:
+        """Whether the run from *place* is probably short, and one that a slice of time can end."""
+        edits, decider = self._core.edits, self._decider
+        if call.opaque or decider.counting or edits.unwinding is not None or edits.throwing is not None:
+            return False
+        return decider.may_pause and self.slices.likely(place)
 
     # ── checks ─────────────────────────────────────────────────────────────────────────────────
 
@@ -319,7 +335,7 @@ class Calls:
             counted = stop.verdict is None
             core.arming.skip(instance, stop.function, stop.fp, stop.resume_point, counted=counted)
         instance._resume(stop.answer)
-        return redirect is None and self._is_short(call, stop, instance)
+        return redirect is None and self._decider.everything and is_short_step(self._state, call, stop)
 
     async def _tell(self, call: Call, stop: HookStop, verdict: Verdict) -> int | None:
         """Pause for each thing that there is to tell at a check; where to go on, if that is elsewhere.
@@ -343,7 +359,7 @@ class Calls:
                     await core.pause(event)
                 finally:
                     core.told = None
-                self._just_paused = True
+                self._paused_at = (stop.instance, stop.function, stop.resume_point)
             # The body's own cancellations were held back by the pause.
             await trio.lowlevel.checkpoint_if_cancelled()
             redirect = self._take_edits(stop, event)
@@ -383,32 +399,6 @@ class Calls:
             code = wasmtime.TrapCode[event.code] if event.code is not None else None
             raise GuestTrap(event.message, code, event.backtrace)
         return None
-
-    def _is_short(self, call: Call, stop: HookStop, instance: GuestInstance) -> bool:
-        """Whether the next instruction leads straight to another check, without blocking."""
-        if not self._decider.everything:
-            return False
-        length = length_of_step(instance.module, stop.function, stop.resume_point)
-        return length is _SHORT or (length is _LEAVES and self._returns_to_a_check(call, stop))
-
-    def _returns_to_a_check(self, call: Call, stop: HookStop) -> bool:
-        """Whether the guest comes to a check, or to its end, straight after this function.
-
-        Code without checks may stand between it and the next shadow frame, if that is not in a direct
-        call of this very function.
-        """
-        raws = walk_frames(self._state, stop.instance, stop.fp, call.base_sp)
-        next(raws)
-        caller = next(raws, None)
-        if caller is None:
-            return not call.opaque
-        module = self._state.instance(caller.instance).module
-        instruction = module.plan(caller.function).typed().instructions[caller.resume_point]
-        return (
-            caller.instance == stop.instance
-            and instruction.op.name == "call"
-            and bool(instruction.imm == stop.function)
-        )
 
     # ── host functions ─────────────────────────────────────────────────────────────────────────
 

@@ -47,7 +47,7 @@ class Statistics:
     events: dict[str, int]
     """How many of each kind of event."""
     polls_inline: int
-    """Runs on the trio thread: single steps."""
+    """Runs on the trio thread: single steps, and what is probably short."""
     polls_in_threads: int
     calls: int
     """Calls into the guest that are under way."""

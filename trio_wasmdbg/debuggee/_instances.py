@@ -82,6 +82,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._layout = module._instrumented.layout
         self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._keeps_all = module.frames == "exact"
+        self._plans = module._instrumented.plans
         self._debug_bytes = self._debug_memory.view()
         """For the debug callback: while that runs, the store is certainly open."""
         self._slots = self._item(names.slots, wasmtime.Table)
@@ -362,6 +363,11 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """For each memory, by index, what tells it from other memories of the store."""
         count = len(self._module.original.memories)
         return [capi.identity_of(self.memory(index)) for index in range(count)]
+
+    def _memory_sizes(self) -> list[int]:
+        """Bytes of each memory, by index."""
+        count = len(self._module.original.memories)
+        return [capi.MemoryView(self._store, self.memory(index)).size for index in range(count)]
 
     # ── shadow frames ──────────────────────────────────────────────────────────────────────────
 

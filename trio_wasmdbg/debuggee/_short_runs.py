@@ -8,12 +8,16 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Final
 
+from ..engine import walk_frames
 from ._frames import is_call
 
 if TYPE_CHECKING:
     from ._modules import GuestModule
+    from ._requests import HookStop
+    from ._stack import CallRecord
+    from ._stores import StoreState
 
-__all__ = ["Length", "length_of_step"]
+__all__ = ["Length", "is_short_step", "length_of_step"]
 
 
 class Length(enum.Enum):
@@ -33,6 +37,36 @@ _MAY_BE_LONG: Final = frozenset(
         "memory.atomic.wait32", "memory.atomic.wait64",
     }
 )  # fmt: skip
+
+
+_SHORT, _LEAVES = Length.SHORT, Length.LEAVES
+
+
+def is_short_step(state: StoreState, call: CallRecord, stop: HookStop) -> bool:
+    """Whether the instruction at a check leads straight to another one, if all fire, without blocking."""
+    module = state.instance(stop.instance).module
+    length = length_of_step(module, stop.function, stop.resume_point)
+    return length is _SHORT or (length is _LEAVES and _returns_to_a_check(state, call, stop))
+
+
+def _returns_to_a_check(state: StoreState, call: CallRecord, stop: HookStop) -> bool:
+    """Whether the guest comes to a check, or to its end, straight after this function.
+
+    Code without checks may stand between it and the next shadow frame, if that is not in a direct
+    call of this very function.
+    """
+    raws = walk_frames(state, stop.instance, stop.fp, call.base_sp)
+    next(raws)
+    caller = next(raws, None)
+    if caller is None:
+        return not call.opaque
+    module = state.instance(caller.instance).module
+    instruction = module.plan(caller.function).typed().instructions[caller.resume_point]
+    return (
+        caller.instance == stop.instance
+        and instruction.op.name == "call"
+        and bool(instruction.imm == stop.function)
+    )
 
 
 def length_of_step(module: GuestModule, function: int, resume_point: int) -> Length:

@@ -80,9 +80,9 @@ class StopControls:
         When:
 
         :param condition: text in the expression language, which the guest evaluates itself, or a
-            function of the :class:`Frame`, which runs in the debug callback: where it is false, the one
-            costs no call of the host, the other no pause.  One that can't be evaluated pauses, and the
-            breakpoint's ``error`` says why.
+            function of the :class:`Frame`, which runs in the debug callback, in whichever thread runs the
+            guest: where it is false, the one costs no call of the host, the other no pause.  One that
+            can't be evaluated pauses, and the breakpoint's ``error`` says why.
         :param hits: ``"== 3"``, ``">= 3"``, ``"% 3"`` (every third) or ``3``, counted where the
             condition holds.
         :param enabled: see :attr:`Breakpoint.enabled`.

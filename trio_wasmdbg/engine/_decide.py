@@ -80,7 +80,7 @@ _STEP = Verdict(Reason.STEP, step=StepKind.INSTRUCTION)
 _INTERRUPT = Verdict(Reason.INTERRUPT)
 
 # Looked up once: CPython 3.11 takes a tenth of a microsecond to find a member of an enum.
-_AT_STOP, _AT_TRAP, _AT_WATCH = Kind.STOP, Kind.TRAP, Kind.WATCH
+_AT_STOP, _AT_TRAP, _AT_WATCH = Kind.STOP.value, Kind.TRAP.value, Kind.WATCH.value
 
 
 @define
@@ -105,6 +105,13 @@ class Decider:
     """Instructions that the guest has still to count."""
     skip: tuple[int, int, int] | None = None
     """(instance, fp, resume point) whose next check is the one at which we have just paused."""
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether there is anything at which the guest would pause by itself."""
+        if self.ignoring:
+            return False
+        return bool(self.plan or self.single_step or self.breakpoints or self.watches)
 
     @property
     def everything(self) -> bool:
