@@ -1,4 +1,4 @@
-"""After every test of this folder: nothing of a guest is alive any more."""
+"""In every test of this folder: steps leave nothing armed, and after it nothing of a guest is alive."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-async def nothing_left() -> AsyncIterator[None]:
+async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     # Imported here, so that no engine is made before pytest has switched faulthandler on: its
     # handler of SIGSEGV would replace Wasmtime's, and the first out-of-bounds access would be fatal.
+    from tests.debuggee._left_armed import checked_steps
     from tests.debuggee._support import no_leaks
     from trio_wasmdbg.debuggee._threads import default_limiter
 
-    yield
+    with checked_steps(monkeypatch):
+        yield
     assert no_leaks() == []
     assert default_limiter().borrowed_tokens == 0

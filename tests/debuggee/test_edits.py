@@ -166,6 +166,19 @@ async def test_run_lets_a_live_trap_unwind_and_retry_executes_again() -> None:
             it.debuggee.trap()
 
 
+async def test_a_retry_outlasts_an_interrupt() -> None:
+    async with program(("divide", 8, 0)) as it:
+        trap = await it.debuggee.run()
+        assert isinstance(trap, events.Trap)
+        trap.frame.set_operand(-1, 2)
+        it.debuggee.interrupt()
+        interrupted = await it.debuggee.run(retry=True)
+        assert isinstance(interrupted, events.Interrupted)
+        assert interrupted.location == trap.location
+        assert isinstance(await it.debuggee.run(), events.Finished)
+    assert it.results == [4]
+
+
 async def test_inject_a_call_that_is_itself_debuggable() -> None:
     async with program(("sum", 3)) as it:
         frame = await pause_at(it, "add")

@@ -252,3 +252,51 @@ async def test_what_can_not_be_watched() -> None:
         with pytest.raises(LookupError):
             await it.debuggee.watch_global(watched.instance, 9)
         assert it.debuggee.watchpoints == ()
+
+
+@pytest.mark.parametrize("how", ["return", "throw", "next"])
+async def test_a_store_that_is_not_executed_after_all_is_no_hit(how: str) -> None:
+    """The guest asks before it stores; then it traps, and is sent elsewhere."""
+    text = """
+    (module (memory 1) (tag $e)
+      (func $put (param $at i32) (result i32)
+        (i64.store (local.get $at) (i64.const 5)) (i32.const 7))
+      (func (export "main") (result i32)
+        (block $caught
+          (try_table (catch $e $caught) (drop (call $put (i32.const 65532)))))
+        (call $put (i32.const 0))))
+    """
+    async with program(("main",), text=text, imports={}) as it:
+        watched = await begin(it)
+        it.debuggee.precise_traps = True
+        watchpoint = it.debuggee.watch_memory(watched.instance, 65532, 4)
+        trap = await it.debuggee.run()
+        assert isinstance(trap, events.Trap)
+        if how == "return":
+            trap.frame.return_early(3)
+        elif how == "throw":
+            trap.frame.throw_exception(0)
+        else:
+            trap.frame.set_operand(0, 8)
+            trap.frame.set_next_instruction(trap.frame.module_offset)
+        assert await watched.hits() == []
+        assert watchpoint.hit_count == 0
+    assert it.results == [7]
+
+
+async def test_a_tee_that_is_skipped_is_no_hit() -> None:
+    text = """
+    (module (func $f (export "f") (param $x i32) (result i32) (local $y i32)
+      (local.tee $y (local.get $x))))
+    """
+    async with program(("f", 4), text=text, imports={}) as it:
+        it.debuggee.add_breakpoint(instructions={"local.tee"})
+        it.debuggee.add_breakpoint("f", once=True)
+        event = await it.debuggee.run()
+        it.debuggee.watch_local(event.frame, "y")
+        event = await it.debuggee.run()
+        assert isinstance(event, events.Breakpoint)
+        offsets = it.instance.module.offsets(event.frame.function_index)
+        event.frame.set_next_instruction(offsets[event.frame.resume_point + 1])
+        assert isinstance(await it.debuggee.run(), events.Finished)
+    assert it.results == [4]

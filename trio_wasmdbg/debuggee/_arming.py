@@ -270,13 +270,9 @@ class Arming:
         if skip is not None and skip[1] < base_sp:
             with self._lock:
                 self._pass_nothing()
-        pending = self.decider.watches.pending
-        if pending is not None and pending.fp < base_sp:
-            self.decider.watches.pending = None
-        self.decider.watches.frames_gone(base_sp)
-        self.decider.expected.frames_gone(base_sp)
+        step_ended = self.decider.frames_gone(base_sp)
         self._edited = frozenset(edit for edit in self._edited if edit[1] >= base_sp)
-        if self.stopping:
+        if self.stopping or step_ended:
             self.stopping = False
             self.rearm()
 

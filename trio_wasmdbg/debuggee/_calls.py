@@ -346,28 +346,48 @@ class Calls:
         instance = self._state.instance(stop.instance)
         main = () if verdict.reason is _TOLD else (None,)
         for told in (*verdict.done, *main, *verdict.next):
-            core.show_check(instance, stop.fp, stop.head, stop.resume_point)
-            event = event_at(core, stop, verdict, told)
-            if isinstance(event, events.ExceptionThrown):
-                call.thrown_at = (stop.fp, stop.resume_point)
-            # A step has no breakpoint to ask.
-            asked = told is None and (verdict.breakpoints or verdict.watch)
-            if not asked or not await called_back(self._decider, verdict, event):
-                core.told = told
-                try:
-                    # Cancelled here: the event is in its channel, the guest is deleted by run().
-                    await core.pause(event)
-                finally:
-                    core.told = None
-                self._paused_at = (stop.instance, stop.function, stop.resume_point)
-            # The body's own cancellations were held back by the pause.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            redirect = self._take_edits(stop, event)
-            if redirect is not None or core.edits.throwing is not None:
-                # The next instruction is another one.
-                return redirect
+            why: Verdict | None = verdict
+            while why is not None:
+                core.show_check(instance, stop.fp, stop.head, stop.resume_point)
+                event = event_at(core, stop, why, told)
+                if isinstance(event, events.ExceptionThrown):
+                    call.thrown_at = (stop.fp, stop.resume_point)
+                # A step has no breakpoint to ask.
+                asked = told is None and (why.breakpoints or why.watch)
+                # Cancelled in here: the guest is deleted, the event was told to nobody.
+                goes_on = bool(asked) and await self._called_back(why, event)
+                if not goes_on:
+                    core.told = told
+                    try:
+                        # Cancelled here: the event is in its channel, the guest is deleted by run().
+                        await core.pause(event, edited=bool(asked))
+                    finally:
+                        core.told = None
+                    self._paused_at = (stop.instance, stop.function, stop.resume_point)
+                # The body's own cancellations were held back by the pause.
+                await trio.lowlevel.checkpoint_if_cancelled()
+                redirect = self._take_edits(stop, event)
+                if redirect is not None or core.edits.throwing is not None:
+                    # The next instruction is another one.
+                    self._decider.nothing_touched()
+                    if goes_on:
+                        self._decider.plan = why.plan
+                    return redirect
+                # A step may end here all the same.
+                place = stop.instance, stop.fp, stop.function, stop.resume_point
+                why = self._decider.go_on(why, stop.kind, *place) if goes_on else None
         expect_told(core, stop, verdict)
         return None
+
+    async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:
+        """See :func:`called_back`.  Callbacks may edit where the guest goes on."""
+        core = self._core
+        core.edits.clear()
+        core.calling_back = True
+        try:
+            return await called_back(self._decider, verdict, event)
+        finally:
+            core.calling_back = False
 
     def _leave(self, stop: HookStop) -> int | None:
         """Leave a frame, as it was asked for; the resume point to go on at, None if it throws at once."""

@@ -81,6 +81,8 @@ class Core:
         self.told: Told | None = None
         """What the holder is told of at this pause."""
         self.stop_on_instances = False
+        self.calling_back = False
+        """The guest is paused for the callbacks of breakpoints, which may edit it."""
         self.generation = 0
         """Counts resumes: frame handles of an earlier one are stale."""
         self._shown: Stack | None = None
@@ -221,15 +223,22 @@ class Core:
 
     # ── pauses ─────────────────────────────────────────────────────────────────────────────────
 
-    async def pause(self, event: events.Event | None) -> None:
+    async def pause(self, event: events.Event | None, *, edited: bool = False) -> None:
         """Tell the holder, answer queries, return when told to go on; a checkpoint.
 
         Shielded from cancel scopes inside the body: while the debugger holds the guest, a timeout
         of the program under debug waits, as it would in any debugger, and is delivered when the
         guest goes on.  A cancellation of the debuggee itself breaks the shield: Cancelled is raised,
         the response stays in its channel, and the call future is deleted on the way out.
+
+        :param edited: a callback may have edited where the guest goes on.
         """
-        self.edits.clear()
+        if not edited:
+            self.edits.clear()
+        if self.arming.decider.plan is not None:
+            # It was not the step that has ended here, but it is over.
+            self.arming.decider.plan = None
+            self.arming.plan_changed()
         if not self.ending:
             self._tell(event)
         try:
@@ -261,6 +270,8 @@ class Core:
         elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
             # Asked for while paused: it stops the next run at once.
             self.arming.decider.interrupt = False
+            if command.retry:
+                self.edits.retry = True  # still, when it goes on
             self._tell(events.Interrupted(*self.here()))
         else:
             self._resume(command)
@@ -320,7 +331,7 @@ class Core:
         self.arming.decider.plan = plan
         if plan is not None and plan.counted:
             capi.set_global(self.store, self.state.countdown, "i64", min(plan.remaining, _MOST))
-        self.edits.retry = command.retry
+        self.edits.retry |= command.retry
         self.expire()
         self.arming.plan_changed()
 

@@ -390,5 +390,5 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         return await self._resume(Inject(func, args))
 
     def _require_paused(self, purpose: str) -> None:
-        if self.state is not State.PAUSED:
+        if self.state is not State.PAUSED and not self._core.calling_back:
             raise WrongStateError(f"can't {purpose}", state=self.state.value)

@@ -62,6 +62,8 @@ class Verdict:
     """To be told of first: what the instruction just executed has done."""
     next: tuple[Told, ...] = ()
     """To be told of last: what the instruction that comes next is going to do."""
+    plan: StepPlan | None = None
+    """The step that this is the end of, unless the callbacks say to go on."""
 
 
 class Evaluator(Protocol):
@@ -146,6 +148,7 @@ class Decider:
             return None
         if kind == _AT_TRAP:
             self.plan = None
+            self.nothing_touched()  # not by an instruction that traps
             return _TRAP
         if kind == _AT_WATCH:
             self._touch(instance, fp, function, k, look, MemoryWatch)
@@ -163,9 +166,21 @@ class Decider:
             elif self._hits(breakpoint, look):
                 pausing += (breakpoint,)
         if pausing or watched or done or coming:
-            self.plan = None
+            plan, self.plan = self.plan, None
             reason = Reason.WATCH if watched else Reason.BREAKPOINT if pausing else Reason.TOLD
-            return Verdict(reason, pausing, watch=watched, done=done, next=coming)
+            return Verdict(reason, pausing, watch=watched, done=done, next=coming, plan=plan)
+        return self._step_or_interrupt(kind, instance, fp, function, k)
+
+    def go_on(
+        self, verdict: Verdict, kind: int, instance: int, fp: int, function: int, k: int
+    ) -> Verdict | None:
+        """The breakpoints of *verdict* don't pause after all: what else does, at the same place."""
+        self.plan = verdict.plan
+        return self._step_or_interrupt(kind, instance, fp, function, k)
+
+    def _step_or_interrupt(
+        self, kind: int, instance: int, fp: int, function: int, k: int
+    ) -> Verdict | None:
         plan = self.plan
         if plan is None:
             pass
@@ -214,6 +229,26 @@ class Decider:
         if hits:
             self.watches.pending = PendingWatch(instance, fp, function, k + 1, hits)
             self.watches.notify()
+
+    def nothing_touched(self) -> None:
+        """The instruction that was about to use what is watched is not executed after all."""
+        if self.watches.pending is not None:
+            self.watches.pending = None
+            self.watches.notify()
+
+    def frames_gone(self, below: int) -> bool:
+        """Frames with addresses lower than *below* are gone, and all that was expected of them.
+
+        :returns: whether that was the end of a step.
+        """
+        pending = self.watches.pending
+        if pending is not None and pending.fp < below:
+            self.watches.pending = None
+        self.watches.frames_gone(below)
+        self.expected.frames_gone(below)
+        plan = self.plan
+        self.plan = None if plan is None else plan.frames_gone(below)
+        return self.plan is not plan
 
     def _watched(
         self, instance: int, fp: int, k: int, look: Callable[[], Any] | None
@@ -298,7 +333,7 @@ class Decider:
         for function, k in self.variables.get(instance, ()):
             points[function, k] = False
         if self.plan is not None:
-            points |= {(f, k): False for i, f, k in self.plan.places.points if i == instance}
+            points |= {(f, k): False for i, _, f, k in self.plan.places.points if i == instance}
         points |= {(f, k): False for i, _, f, k in self.expected if i == instance}
         pending = self.watches.pending
         if pending is not None and pending.instance == instance:

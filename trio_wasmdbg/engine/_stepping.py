@@ -1,23 +1,23 @@
 """Steps as plans: tables of what a step arms and where it ends.
 
-The shadow stack grows down, so a caller's frame has a *higher* address than its callee's; that
-one comparison tells deeper, same and shallower apart, through recursion and across instances.
-A plan's places are armed while it lasts and only then: nothing of it is left when it ends.
+A frame is known by its address on the shadow stack.  The same place of the same function in another
+activation, be it a deeper one or one that was tail-called, is another place; so recursion does not end a
+step early.  A plan's places are armed while it lasts and only then: nothing of it is left when it ends,
+or when its frames are gone.
 """
 
 from __future__ import annotations
 
 import enum
-import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
-__all__ = ["RULES", "FramePlace", "Places", "Point", "StepKind", "StepPlan", "StepRule", "make_plan"]
+__all__ = ["RULES", "FramePlace", "Places", "Point", "StepKind", "StepPlan", "make_plan"]
 
-Point = tuple[int, int, int | None]
-"""(instance, function index, resume point; None: the whole function)"""
+Point: TypeAlias = tuple[int, int, int, int | None]
+"""(instance, frame pointer, function index, resume point; None: the whole function)"""
 
 
 class StepKind(enum.Enum):
@@ -60,10 +60,11 @@ class Places:
     everything: bool = False
     points: tuple[Point, ...] = ()
 
-    def include(self, instance: int, function: int, resume_point: int) -> bool:
-        return self.everything or any(
-            instance == i and function == f and k in (None, resume_point) for i, f, k in self.points
-        )
+    def include(self, instance: int, fp: int, function: int, resume_point: int) -> bool:
+        if self.everything:
+            return True
+        frame = instance, fp, function
+        return (*frame, resume_point) in self.points or (*frame, None) in self.points
 
 
 COUNTED_FROM: Final = 16
@@ -79,8 +80,6 @@ class StepPlan:
     """A step under way."""
 
     kind: StepKind
-    fp: int
-    """The frame it began in."""
     places: Places
     remaining: int = 1
     """Stops still to come; the last one ends the step."""
@@ -93,68 +92,57 @@ class StepPlan:
         A check may fire at a place which the plan did not arm (a site serves its whole function,
         an interrupt arms everything): that is none of the step's.
         """
-        if not self.places.everything:
-            if not self.places.include(instance, function, resume_point):
-                return False
-            if not RULES[self.kind].depth(fp, self.fp):
-                return False
+        if not self.places.include(instance, fp, function, resume_point):
+            return False
         self.remaining -= 1
         return self.remaining <= 0
 
-
-def _after(frame: FramePlace | None) -> tuple[Point, ...]:
-    if frame is None:
-        return ()
-    ends = (frame.resume_point + 1, *frame.landings)
-    return tuple((frame.instance, frame.function, k) for k in ends)
-
-
-def _instruction(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    return _EVERYWHERE
+    def frames_gone(self, below: int) -> StepPlan | None:
+        """The plan when frames with addresses lower than *below* are gone; None if nothing is left of it."""
+        left = tuple(point for point in self.places.points if point[1] >= below)
+        if self.places.everything or len(left) == len(self.places.points):
+            return self
+        return evolve(self, places=Places(points=left)) if left else None
 
 
-def _over(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    # A call comes back to the one place after it, or where an exception is caught; anything else may
-    # branch, so that the whole function is armed.  Stops in deeper activations of the same function
-    # don't end the step.
-    here: tuple[Point, ...] = _after(frame) if frame.is_call else ((frame.instance, frame.function, None),)
-    return Places(points=here + _after(caller))
+Ends: TypeAlias = tuple[int | None, ...]
 
 
-def _out(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    return Places(points=_after(caller))
+def _after(frame: FramePlace) -> Ends:
+    """Where a frame goes on after the call that comes next in it: behind it, or where it catches."""
+    return (frame.resume_point + 1, *frame.landings)
 
 
-def _until(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
-    return Places(points=((frame.instance, frame.function, target), *_after(caller)))
+def _over(frame: FramePlace, target: int) -> Ends:
+    # What is no call may branch, so that the whole function is armed.
+    return _after(frame) if frame.is_call else (None,)
 
 
-def _return(frame: FramePlace, caller: FramePlace | None, target: int) -> Places:
+def _out(frame: FramePlace, target: int) -> Ends:
+    return ()
+
+
+def _until(frame: FramePlace, target: int) -> Ends:
+    return (target,)
+
+
+def _return(frame: FramePlace, target: int) -> Ends:
     # A tail call leaves the frame without coming to its end.
-    return Places(points=((frame.instance, frame.function, frame.last), *_after(caller)))
+    return (frame.last,)
 
 
-def _anywhere(now: int, start: int) -> bool:
-    return True
-
-
-@frozen
-class StepRule:
-    """One kind of step."""
-
-    places: Callable[[FramePlace, FramePlace | None, int], Places]
-    """What it arms, from the frame it begins in, that frame's caller, and a target."""
-    depth: Callable[[int, int], bool]
-    """Of the frame stopped in and the frame begun in: whether it may end there."""
-
-
-RULES: Final[Mapping[StepKind, StepRule]] = {
-    StepKind.INSTRUCTION: StepRule(_instruction, _anywhere),
-    StepKind.OVER: StepRule(_over, operator.ge),
-    StepKind.OUT: StepRule(_out, operator.gt),
-    StepKind.UNTIL: StepRule(_until, operator.ge),
-    StepKind.RETURN: StepRule(_return, operator.ge),
+RULES: Final[Mapping[StepKind, Callable[[FramePlace, int], Ends]]] = {
+    StepKind.OVER: _over,
+    StepKind.OUT: _out,
+    StepKind.UNTIL: _until,
+    StepKind.RETURN: _return,
 }
+"""Where a step may end in the frame that it begins in, given a target.  All may end where that frame's
+caller goes on, and where a frame further out catches an exception."""
+
+
+def _points(frame: FramePlace, ends: Ends) -> tuple[Point, ...]:
+    return tuple((frame.instance, frame.fp, frame.function, k) for k in ends)
 
 
 def make_plan(
@@ -171,18 +159,17 @@ def make_plan(
     Without a frame (no guest code on the stack yet) a step goes to the first instruction that is
     executed, and a step that needs a function to be in has nowhere to go.
 
-    :param count: for INSTRUCTION and OVER: how many.
+    :param count: for INSTRUCTION: how many.
     :param target: for UNTIL: the resume point.
     :param outer: the frames beyond the caller, as far as they may catch an exception.
     """
     if kind is _ONE:
-        return StepPlan(kind, 0, _EVERYWHERE, count, count >= COUNTED_FROM)
+        return StepPlan(kind, _EVERYWHERE, count, count >= COUNTED_FROM)
     if frame is None:
-        if kind is StepKind.OVER:
-            return StepPlan(StepKind.INSTRUCTION, 0, _EVERYWHERE, count)
-        return None
-    places = RULES[kind].places(frame, caller, target)
-    if not places.everything:
-        caught = tuple((each.instance, each.function, k) for each in outer for k in each.landings)
-        places = Places(points=places.points + caught)
-    return StepPlan(kind, frame.fp, places, count)
+        return StepPlan(StepKind.INSTRUCTION, _EVERYWHERE) if kind is StepKind.OVER else None
+    points = _points(frame, RULES[kind](frame, target))
+    if caller is not None:
+        points += _points(caller, _after(caller))
+    for each in outer:
+        points += _points(each, each.landings)
+    return StepPlan(kind, Places(points=points))
