@@ -34,21 +34,15 @@ from ..instrument import SLOW
 from ._brief_runs import BriefRuns
 from ._callbacks import called_back
 from ._capacity import check_room
-from ._exceptions import GuestException, uncaught
+from ._exceptions import GuestException
+from ._failures import Failures
 from ._leaving import Leaving
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
 from ._short_runs import is_short_step
 from ._slices import Place, Slices
 from ._tellers import expect_told
 from ._threads import poll_inline
-from ._traps import (
-    IN_EXCEPTION,
-    GuestTrap,
-    explain,
-    make_trap,
-    trap_frames,
-    where_trapped,
-)
+from ._traps import GuestTrap
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -78,6 +72,7 @@ class Calls:
         self._decider = core.arming.decider
         self._stack: list[Call] = []
         self.leaving = Leaving(core)
+        self.failures = Failures(core)
         self._request: HookStop | HostCall | None = None
         self.polling = False
         """The guest computes right now, maybe in another thread."""
@@ -244,7 +239,8 @@ class Calls:
         result = future.outcome()
         if isinstance(result, capi.Returned):
             return result.values
-        raise await self._failure(call, result)
+        # Cancelled in here: the event is in its channel; the guest is gone already.
+        raise await self.failures.told(call, result)
 
     async def _poll(self, call: Call, future: capi.CallFuture, inline: bool) -> bool:
         """Poll once; True when the call is complete.
@@ -430,11 +426,15 @@ class Calls:
         error: Exception | None = None
         try:
             if watched:
-                arguments = await self._at_host_call(call, events.HostCallEntered, name, arguments)
+                arguments = await self._at_host_call(
+                    call, events.HostCallEntered, request.function, arguments
+                )
             # Cancelled in here: run() deletes the guest, which is suspended in this host call.
             values = await self._run_host_function(call, request.function, arguments)
             if watched and core.edits.beyond is None:
-                values = await self._at_host_call(call, events.HostCallReturned, name, values)
+                values = await self._at_host_call(
+                    call, events.HostCallReturned, request.function, values
+                )
             if core.edits.beyond is None:
                 pending.finish(values)
                 return
@@ -451,7 +451,8 @@ class Calls:
                 core.show(call, at_call=True)
                 location, frame = core.here()
                 # Cancelled here: as in _on_stop().
-                await core.pause(events.HostcallError(location, frame, exc, name, live=True))
+                with core.at_host_call(name, request.function.results):
+                    await core.pause(events.HostcallError(location, frame, exc, name, live=True))
                 await trio.lowlevel.checkpoint_if_cancelled()
                 instead, leave = core.edits.host_values, core.edits.leave
                 core.edits.clear()
@@ -470,7 +471,7 @@ class Calls:
             pending.fail(error)
 
     async def _at_host_call(
-        self, call: Call, kind: type[Any], name: str, values: tuple[Any, ...]
+        self, call: Call, kind: type[Any], function: HostFunction, values: tuple[Any, ...]
     ) -> tuple[Any, ...]:
         """Pause before or after a host function; its arguments or results, maybe changed."""
         if self._decider.ignoring:
@@ -478,8 +479,10 @@ class Calls:
         core = self._core
         core.show(call, at_call=True)
         location, frame = core.here()
+        types = function.params if kind is events.HostCallEntered else function.results
         # Cancelled here: as in _on_stop().
-        await core.pause(kind(location, frame, name, values))
+        with core.at_host_call(function.name, types):
+            await core.pause(kind(location, frame, function.name, values))
         await trio.lowlevel.checkpoint_if_cancelled()
         changed, trap, leave = core.edits.host_values, core.edits.trap, core.edits.leave
         core.edits.clear()
@@ -549,65 +552,3 @@ class Calls:
                 with trio.CancelScope(shield=True):
                     while self._stack[-1] is not call:
                         await self._stack[-1].wait_done()
-
-    # ── failures ───────────────────────────────────────────────────────────────────────────────
-
-    async def _failure(self, call: Call, result: capi.Trapped | capi.Failed) -> BaseException:
-        """Tell the holder of a guest that has been unwound; the exception that the body is to see."""
-        core = self._core
-        if isinstance(result, capi.Trapped):
-            how, overflow = where_trapped(self._state, call.base_sp, result.frames, result.code)
-            core.show(call, resumable=False, **how)
-            trap = make_trap(result, trap_frames(core.first_frames(IN_EXCEPTION)), overflow=overflow)
-            if not self._decider.ignoring:
-                location, frame = core.here()
-                code = trap.trap_code.name if trap.trap_code is not None else None
-                event = events.Trap(
-                    location, frame, code=code, message=trap.message, backtrace=tuple(trap.frames)
-                )
-                await self._pause_after(event)
-            return trap
-        if result.thrown is not None:
-            return await self._uncaught(call, result, result.thrown)
-        if result.exit_code is not None or result.exception is None:
-            return result.error
-        if result.exception is call.announced:
-            return result.exception
-        # A plain function of the user's own linker: Wasmtime has unwound the guest already.
-        error = explain(result.exception)
-        if isinstance(error, Exception) and not self._decider.ignoring:
-            core.show(call, at_call=True, resumable=False)
-            location, frame = core.here()
-            await self._pause_after(events.HostcallError(location, frame, error))
-        return error
-
-    async def _uncaught(
-        self, call: Call, result: capi.Failed, exception: capi.WasmException
-    ) -> GuestException:
-        """Tell of an exception that nobody has caught, unless its throw was told of."""
-        core = self._core
-        how, _ = where_trapped(self._state, call.base_sp, result.frames, None)
-        core.show(call, resumable=False, **how)
-        location, frame = core.here()
-        error = uncaught(exception, frame, trap_frames(core.first_frames(IN_EXCEPTION)))
-        told = frame is not None and call.thrown_at == (frame.address, frame.resume_point)
-        if not told and not self._decider.ignoring:
-            await self._pause_after(
-                events.UncaughtException(
-                    location, frame, error.tag_index, error.values, str(error), tuple(error.frames)
-                )
-            )
-        return error
-
-    async def _pause_after(self, event: events.Event) -> None:
-        """Pause when a call has ended badly.
-
-        :raises CallAbandonedError: a frame further out is to be left.
-        """
-        core = self._core
-        await core.pause(event)  # cancelled here: it is in its channel; the guest is gone already
-        await trio.lowlevel.checkpoint_if_cancelled()
-        leave = core.edits.leave
-        core.edits.clear()
-        if leave is not None:
-            self.leaving.begin(leave)

@@ -12,6 +12,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,6 +81,8 @@ class Core:
         """By kind: where something is told of, and by whom."""
         self.told: Told | None = None
         """What the holder is told of at this pause."""
+        self.host_call: tuple[str, tuple[str, ...]] | None = None
+        """A host function of ours at whose call the guest is paused, and the types of what can be changed."""
         self.stop_on_instances = False
         self.calling_back = False
         """The guest is paused for the callbacks of breakpoints, which may edit it."""
@@ -254,6 +257,15 @@ class Core:
         await trio.lowlevel.checkpoint_if_cancelled()
         raise InternalError("a pause was broken without a cancellation")
 
+    @contextmanager
+    def at_host_call(self, name: str, types: tuple[str, ...]) -> Iterator[None]:
+        """The guest is paused at a call of a host function of ours."""
+        self.host_call = name, types
+        try:
+            yield
+        finally:
+            self.host_call = None
+
     async def _obey(self, command: Command) -> bool:
         """Carry out a command at a pause; True if it ends the pause."""
         if isinstance(command, Query):
@@ -281,7 +293,8 @@ class Core:
     async def _inject(self, command: Inject) -> None:
         """Run an injected call from the pause, tell how it ended, and stand where we stood before."""
         show_again, paused_in, edits, told = self._show_again, self._paused_in, self.edits, self.told
-        self.edits, self.told = Edits(), None
+        host_call = self.host_call
+        self.edits, self.told, self.host_call = Edits(), None, None
         # A step that something else has ended, a trap maybe, is no step of this call.
         self.arming.decider.plan = None
         self.expire()
@@ -292,7 +305,7 @@ class Core:
             result = await self.calls.inject(command.func, command.args)
         except Exception as exc:
             error = exc
-        self.edits, self.told = edits, told
+        self.edits, self.told, self.host_call = edits, told, host_call
         if paused_in is not None:
             raw = paused_in._raw
             head = raw.function | SLOW if raw.slow else raw.function

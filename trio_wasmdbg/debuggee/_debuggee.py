@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, final
 
 import trio
@@ -17,6 +17,7 @@ from attrs import frozen
 from ..addresses import ModuleOffset
 from ..engine import Lifecycle, Signal, State, StepKind, encode_value, events
 from ..errors import InternalError, UsageError, WrongStateError
+from ..wasm import F32, F64, I32, I64, V128, ValType
 from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Query, Response
 from ._stop_controls import StopControls
 from ._tellers import HostCallPoint
@@ -37,6 +38,8 @@ R = TypeVar("R")
 _PAUSED, _COMPLETE, _CLOSED = State.PAUSED, State.COMPLETE, State.CLOSED
 _CONTINUE, _EVENT = Signal.CONTINUE, Signal.EVENT
 _RUN, _STEP = Continue(), Continue(StepKind.INSTRUCTION)
+
+_NUMBERS = {str(each): each for each in (I32, I64, F32, F64, V128)}
 
 
 @frozen
@@ -344,27 +347,26 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         """At HostCallEntered: the arguments, at HostCallReturned or a live HostcallError: the results
         to be used instead, at the next resume.
 
-        :raises TypeError, ValueError: at a call of a function in the user's own linker: the values are not
-            of its types.  With other host functions, the guest gets such an error when it goes on.
-        :raises UsageError: the pause is of another kind, and told of something else.
+        :raises TypeError, ValueError: they are not as many, or not of the types that the function has.
+        :raises UsageError: the guest is paused at no host call.
         :raises WrongStateError: the guest is not paused.
         """
         self._require_paused("change a host call")
-        told = self._core.told
-        _, frame = self._core.here()
-        if told is None or frame is None:
-            self._core.edits.host_values = values
+        core = self._core
+        if core.host_call is not None:
+            name, types = core.host_call
+            _check_values(name, [_NUMBERS.get(each) for each in types], values)
+            core.edits.host_values = values
             return
-        if not isinstance(told.what, HostCallPoint):
-            raise UsageError("the guest is paused at no host call")
-        if len(values) != told.what.count:
-            raise TypeError(f"{told.what.name}: {told.what.count} values are wanted here, not {len(values)}")
         # A function of the user's linker: they are operands.
-        types = frame.operand_types[told.what.first :]
-        for valtype, value in zip(types, values, strict=False):
-            if not valtype.is_ref:
-                encode_value(valtype, value)
-        for height, value in enumerate(values, told.what.first):
+        _, frame = core.here()
+        if core.told is None or frame is None or not isinstance(core.told.what, HostCallPoint):
+            raise UsageError("the guest is paused at no host call")
+        what = core.told.what
+        operands = frame.operand_types[what.first :][: what.count]
+        _check_values(what.name, [None if each.is_ref else each for each in operands], values)
+        _check_values(what.name, frame.operand_types[what.first :][: what.count], values)
+        for height, value in enumerate(values, what.first):
             frame.set_operand(height, value)
 
     def trap(self, message: str = "wasm trap: made by the debugger") -> None:
@@ -392,3 +394,12 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
     def _require_paused(self, purpose: str) -> None:
         if self.state is not State.PAUSED and not self._core.calling_back:
             raise WrongStateError(f"can't {purpose}", state=self.state.value)
+
+
+def _check_values(name: str, types: Sequence[ValType | None], values: Sequence[object]) -> None:
+    """:raises TypeError, ValueError: they don't fit; references (None) are checked by whoever takes them."""
+    if len(values) != len(types):
+        raise TypeError(f"{name}: {len(types)} values are wanted here, not {len(values)}")
+    for valtype, value in zip(types, values, strict=True):
+        if valtype is not None:
+            encode_value(valtype, value)

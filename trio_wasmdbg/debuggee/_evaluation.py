@@ -38,8 +38,8 @@ class Evaluation:
         try:
             if callable(condition):
                 return bool(condition(frame))
-            assert condition is not None
-            return bool(frame.evaluate(condition))
+            # None: it was taken away just now, in another thread.
+            return condition is None or bool(frame.evaluate(condition))
         except Exception as exc:
             breakpoint.error = f"{type(exc).__name__}: {exc}"
             return True

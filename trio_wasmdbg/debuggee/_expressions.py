@@ -24,20 +24,10 @@ if TYPE_CHECKING:
     from ._frames import Frame
     from ._modules import GuestModule
 
-__all__ = ["check_expression", "check_message", "evaluate_in", "format_in"]
+__all__ = ["evaluate_in", "format_in"]
 
 _KEPT = 1_024
 """Texts, checked at a place, that are kept: a condition is evaluated at its place again and again."""
-
-
-def check_expression(text: str) -> None:
-    """:raises ExpressionError: *text* does not parse."""
-    parse(text)
-
-
-def check_message(text: str) -> None:
-    """:raises ExpressionError: an expression in *text* does not parse."""
-    parse_template(text)
 
 
 class FrameReader:

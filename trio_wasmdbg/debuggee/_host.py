@@ -25,11 +25,13 @@ class HostFunction:
 
     name: str
     fn: Callable[..., Any]
-    result_count: int
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    """Types as text."""
 
     def results_of(self, value: Any) -> tuple[Any, ...]:
         """What the function returned, as the guest's results: None, one value, or a sequence."""
-        if self.result_count == 1:
+        if len(self.results) == 1:
             return (value,)
         if value is None:
             return ()
@@ -49,7 +51,7 @@ def define_host_function(
     state = core.state
     key = next(_keys)
     state.defined.setdefault(linker.linker, set()).add(f"{module}.{name}")
-    state.host_functions[key] = HostFunction(f"{module}.{name}", fn, len(results))
+    state.host_functions[key] = HostFunction(f"{module}.{name}", fn, tuple(params), tuple(results))
     # The C library keeps this closure for ever, so it refers to nothing strongly.
     owner = weakref.ref(state)
 

@@ -15,7 +15,6 @@ from ..addresses import ModuleOffset
 from ..engine import (
     Breakpoint,
     GlobalWatch,
-    HitRule,
     LocalWatch,
     MemoryWatch,
     Watchpoint,
@@ -24,7 +23,6 @@ from ..engine import (
 )
 from ..errors import UsageError
 from ._exceptions import THROWS, exception_filter
-from ._expressions import check_expression, check_message
 from ._tellers import Growth, HostCalls
 from ._threads import compute
 from ._tracing import Called, CallTrace, Returned, trace_calls
@@ -53,7 +51,7 @@ class StopControls:
         offset: int | None = None,
         module: GuestModule | None = None,
         at_end: bool = False,
-        instructions: Iterable[str] = (),
+        instructions: str | Iterable[str] = (),
         import_: str | re.Pattern[str] | None = None,
         condition: Callable[[Frame], object] | str | None = None,
         hits: str | int | None = None,
@@ -64,14 +62,15 @@ class StopControls:
     ) -> Breakpoint:
         """Pause before an instruction whenever the guest comes to it.
 
-        Where (one of these):
+        Where (one of these; *function* also narrows the others down):
 
         :param function: name (name section or export), index, or a compiled regular expression that
-            is searched in every function's name; its first instruction.
+            is searched in every function's name; its first instruction.  An imported function has none
+            here: see *import_*.
         :param at_end: the function's final ``end``, before it returns, instead.
         :param offset: module offset; one inside an instruction slips to the next one, and the
-            breakpoint's binding says so.  With *function*: only in that function.
-        :param instructions: every instruction with one of these names (``{"memory.grow"}``).
+            breakpoint's binding says so.
+        :param instructions: every instruction of this name (``"memory.grow"``), or with one of these names.
         :param import_: every call of this import, ``"env.log"``, or of all in whose name a compiled regular
             expression is found; also those through tables and references
             that lead to it (not to what the host itself has put into a table).
@@ -93,16 +92,18 @@ class StopControls:
             :attr:`log_sink` (default: the logger ``trio_wasmdbg.logpoint``).
         :param callback: ``fn(event)``, plain or async, in the debuggee's task; where all callbacks of
             a pause return True, the guest goes on and ``run()`` does not return.
-        :param once: remove it when it has paused the guest.
+        :param once: remove it when it has paused the guest, or has written its message.
 
-        A breakpoint that no instantiated module can bind is *pending* until one is instantiated.
+        What it asks for can be changed later, at the :class:`~trio_wasmdbg.engine.Breakpoint` itself.  One
+        that no instantiated module can bind is *pending* until one is instantiated.
         While the guest runs, a change takes effect at the next check site of the function.
 
-        :raises UsageError: *hits*, *condition* or *log* is malformed.
+        :raises UsageError: *hits* is malformed; there is no such instruction; or the place is none, such as
+            at two things at the same time.
+        :raises ExpressionError: *condition* or *log* does not parse.
+        :raises TypeError: an argument is of another type, or there is no place.
         """
-        names = frozenset(instructions)
-        if function is None and offset is None and not names and import_ is None:
-            raise TypeError("a breakpoint needs a place: a function, offset, instructions or import_")
+        names = frozenset([instructions] if isinstance(instructions, str) else instructions)
         where = Where(
             function,
             None if offset is None else ModuleOffset(offset),
@@ -111,14 +112,10 @@ class StopControls:
             import_,
             at_end,
         )
-        if isinstance(condition, str):
-            check_expression(condition)
-        if log is not None:
-            check_message(log)
         return self._core.arming.decider.breakpoints.add(
             where,
             condition=condition,
-            hits=None if hits is None else HitRule.parse(hits),
+            hits=hits,
             log=log,
             once=once,
             enabled=enabled,
@@ -177,7 +174,7 @@ class StopControls:
         if size < 1 or address < 0:
             raise UsageError(f"can't watch {size} bytes at {address}")
         what = MemoryWatch(capi.identity_of(instance.memory(memory)), address, size)
-        return self._core.arming.decider.watches.add(what, access, **_how(condition, hits, once))
+        return self._core.arming.decider.watches.add(what, access, condition=condition, hits=hits, once=once)
 
     async def watch_global(
         self,
@@ -194,10 +191,12 @@ class StopControls:
         Looks through the module's code, off the trio thread.  Parameters and errors as
         :meth:`watch_memory`.  Cancelled: nothing is watched.
         """
-        how = _how(condition, hits, once)
         instance.global_(index)
         uses = await compute(lambda tick: global_uses(instance.module, index, access))
-        return self._core.watching.add_variable(GlobalWatch(instance.id, index), uses, access, **how)
+        what = GlobalWatch(instance.id, index)
+        return self._core.watching.add_variable(
+            what, uses, access, condition=condition, hits=hits, once=once
+        )
 
     def watch_local(
         self,
@@ -213,10 +212,12 @@ class StopControls:
 
         Parameters and errors as :meth:`watch_memory`.
         """
-        how = _how(condition, hits, once)
         index = frame.local_index(which)
         what = LocalWatch(frame.instance.id, frame.address, frame.function_index, index)
-        watchpoint = self._core.watching.add_variable(what, local_uses(frame, index, access), access, **how)
+        uses = local_uses(frame, index, access)
+        watchpoint = self._core.watching.add_variable(
+            what, uses, access, condition=condition, hits=hits, once=once
+        )
         frame._make_slow()
         return watchpoint
 
@@ -340,10 +341,3 @@ class StopControls:
         self._core.stop_on_instances = on
 
 
-def _how(
-    condition: Callable[[Frame], object] | str | None, hits: str | int | None, once: bool
-) -> dict[str, Any]:
-    if isinstance(condition, str):
-        check_expression(condition)
-    rule = None if hits is None else HitRule.parse(hits)
-    return {"condition": condition, "hits": rule, "once": once}

@@ -8,7 +8,7 @@ Start reading at ``_lifecycle`` (the table of states), then ``_decide``.
 """
 
 from . import events
-from ._breakpoints import Binding, Breakpoint, BreakpointTable, HitRule, ModuleView, Where, is_named
+from ._breakpoints import Breakpoint, BreakpointTable, HitRule
 from ._decide import Decider, Evaluator, Kind, Reason, Verdict
 from ._frames import (
     SLOT_LAYOUTS,
@@ -34,6 +34,7 @@ from ._watchpoints import (
     WatchTable,
     merge_ranges,
 )
+from ._where import Binding, ModuleView, Where, is_named
 
 __all__ = [
     "ACCESSES",

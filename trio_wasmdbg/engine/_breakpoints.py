@@ -7,141 +7,18 @@ module is loaded in which it can be bound; it may be bound in many places at onc
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import Attribute, define, field, frozen, setters
 
 from ..addresses import ModuleOffset
 from ..errors import UsageError
+from ..expressions import parse, parse_template
 from ._telling import Teller
+from ._where import Binding, ModuleView, Where
 
-__all__ = ["Binding", "Breakpoint", "BreakpointTable", "HitRule", "ModuleView", "Where", "is_named"]
-
-
-class OffsetsView(Protocol):
-    """The module offset of each resume point, ascending."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, k: int, /) -> int: ...
-
-
-class ModuleView(Protocol):
-    """What binding needs to know of a loaded module."""
-
-    @property
-    def name(self) -> str | None: ...
-    def functions_named(self, name: str) -> list[int]:
-        """Indices of the defined functions of that name (name section, export)."""
-    def functions_matching(self, pattern: re.Pattern[str]) -> list[int]:
-        """Indices of the defined functions in whose name the pattern is found."""
-    def is_defined(self, function: int) -> bool: ...
-    def offsets(self, function: int) -> OffsetsView: ...
-    def function_at(self, offset: int) -> int | None:
-        """The defined function whose body holds *offset*."""
-    def instructions_named(self, names: frozenset[str]) -> list[tuple[int, int]]:
-        """(function index, resume point) of every instruction with one of these names."""
-    def calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
-        """(function index, resume point) of every direct call of an import ``module.name``."""
-    def indirect_calls_of(self, function: str | re.Pattern[str]) -> list[tuple[int, int]]:
-        """Likewise of every call through a table or reference that may lead to it."""
-
-
-@frozen
-class Where:
-    """What a breakpoint was asked for."""
-
-    function: str | int | re.Pattern[str] | None = None
-    offset: ModuleOffset | None = None
-    module: ModuleView | None = field(default=None, repr=False)
-    """Only in this module; None for any."""
-    instructions: frozenset[str] | None = None
-    """Every instruction with one of these names."""
-    import_: str | re.Pattern[str] | None = None
-    """Every call of this import, ``module.name``, or of those in which the pattern is found."""
-    at_end: bool = False
-    """The function's final ``end``, before it returns, instead of its first instruction."""
-
-    def __str__(self) -> str:
-        places = []
-        if self.function is not None:
-            function = self.function
-            named = function if isinstance(function, str) else f"function {function}"
-            places.append(_shown(function) if isinstance(function, re.Pattern) else named)
-        if self.offset is not None:
-            places.append(f"{self.offset:#x}")
-        if self.import_ is not None:
-            places.append(f"calls of {_shown(self.import_)}")
-        if self.instructions is not None:
-            places.append(f"every {' and '.join(sorted(self.instructions))}")
-        return ", ".join(places) + (", at its end" if self.at_end else "")
-
-    @property
-    def needs_search(self) -> bool:
-        """Whether binding reads every function of a module."""
-        return self.instructions is not None or self.import_ is not None
-
-    def places(self, module: ModuleView) -> list[Binding]:
-        """Where that is in *module*."""
-        if self.module is not None and self.module is not module:
-            return []
-        if self.instructions is not None:
-            return [_exactly(module, f, k) for f, k in module.instructions_named(self.instructions)]
-        if self.import_ is not None:
-            direct = [_exactly(module, f, k) for f, k in module.calls_of(self.import_)]
-            others = module.indirect_calls_of(self.import_)
-            return direct + [evolve(_exactly(module, f, k), indirect=True) for f, k in others]
-        functions = self._functions(module)
-        if self.offset is None:
-            return [
-                _exactly(module, function, len(module.offsets(function)) - 1 if self.at_end else 0)
-                for function in functions
-            ]
-        within = module.function_at(self.offset)
-        if within is None or (self.function is not None and within not in functions):
-            return []
-        offsets = module.offsets(within)
-        k = bisect_left(offsets, self.offset)
-        if k >= len(offsets):
-            return []
-        return [evolve(_exactly(module, within, k), slipped=offsets[k] != self.offset)]
-
-    def _functions(self, module: ModuleView) -> list[int]:
-        if isinstance(self.function, str):
-            return module.functions_named(self.function)
-        if isinstance(self.function, re.Pattern):
-            return module.functions_matching(self.function)
-        if self.function is not None and module.is_defined(self.function):
-            return [self.function]
-        return []
-
-
-def is_named(name: str, wanted: str | re.Pattern[str]) -> bool:
-    """Whether ``module.name`` of an import is the one asked for."""
-    return name == wanted if isinstance(wanted, str) else wanted.search(name) is not None
-
-
-def _shown(name: str | re.Pattern[str]) -> str:
-    return f"/{name.pattern}/" if isinstance(name, re.Pattern) else name
-
-
-@frozen
-class Binding:
-    """One place at which a breakpoint stands."""
-
-    module: ModuleView = field(repr=False)
-    function: int
-    resume_point: int
-    module_offset: ModuleOffset
-    slipped: bool = False
-    """The offset asked for is not an instruction boundary: this is the next one."""
-    indirect: bool = False
-    """A call through a table or reference, which counts where it leads to the import asked for."""
-
-
-def _exactly(module: ModuleView, function: int, k: int) -> Binding:
-    return Binding(module, function, k, ModuleOffset(module.offsets(function)[k]))
+__all__ = ["Breakpoint", "BreakpointTable", "HitRule", "as_hit_rule", "check_condition"]
 
 
 _RULES: dict[str, Callable[[int, int], bool]] = {
@@ -173,20 +50,51 @@ class HitRule:
         return f"{self.operator} {self.count}"
 
 
+def as_hit_rule(rule: HitRule | str | int | None) -> HitRule | None:
+    """A rule, maybe still as text; None for no rule.
+
+    :raises UsageError: as :meth:`HitRule.parse`.
+    """
+    return rule if rule is None or isinstance(rule, HitRule) else HitRule.parse(rule)
+
+
+def check_condition(owner: object, attribute: Attribute[Any], value: object) -> None:
+    """:raises ExpressionError: a condition in text does not parse."""
+    if isinstance(value, str):
+        parse(value)
+    else:
+        _check_callable(owner, attribute, value)
+
+
+def _check_callable(owner: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"a {attribute.name.strip('_')} can't be {value!r}")
+
+
+def _check_message(owner: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None:
+        if not isinstance(value, str):
+            raise TypeError(f"a log point's message is text, not {value!r}")
+        parse_template(value)
+
+
 @define(eq=False)
 class Breakpoint:
-    """A breakpoint, as :meth:`Debuggee.add_breakpoint` returns it."""
+    """A breakpoint, as :meth:`Debuggee.add_breakpoint` returns it.
 
-    id: int
-    where: Where
-    condition: Callable[[Any], object] | str | None = None
-    """Pauses only where this holds: text in the expression language, or a function of the frame."""
-    hits: HitRule | None = None
-    log: str | None = None
+    What it asks for may be changed at any time, like its being enabled; where it stands may not.
+    """
+
+    id: int = field(on_setattr=setters.frozen)
+    where: Where = field(on_setattr=setters.frozen)
+    _condition: Callable[[Any], object] | str | None = field(default=None, validator=check_condition)
+    hits: HitRule | None = field(default=None, converter=as_hit_rule)
+    """At which hits it pauses; set to ``"% 3"`` or the like, or None."""
+    log: str | None = field(default=None, validator=_check_message)
     """A message with ``{expressions}``, written instead of pausing."""
     once: bool = False
-    """Removed when it has paused the guest."""
-    callback: Callable[[Any], Any] | None = None
+    """Removed when it has paused the guest, or has written its message."""
+    callback: Callable[[Any], Any] | None = field(default=None, validator=_check_callable)
     """Called (and awaited) with the event; where it returns True, the guest goes on."""
     bindings: list[Binding] = field(factory=list)
     on_exception: bool = False
@@ -196,13 +104,15 @@ class Breakpoint:
     hit_count: int = 0
     """How often the guest has come here with the condition holding."""
     error: str | None = None
-    """Why the condition or message could not be evaluated, the last time that happened."""
+    """Why the condition or message could not be evaluated, or what the callback has raised, the last time."""
+    removed: bool = field(default=False, init=False)
+    """It is gone, and pauses nothing any more."""
     _enabled: bool = True
     _changed: Callable[[], None] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         notes = [
-            "pending" if self.pending else "",
+            "removed" if self.removed else "pending" if self.pending else "",
             "" if self.enabled else "disabled",
             f"hit {self.hit_count} time{'s' if self.hit_count > 1 else ''}" if self.hit_count else "",
         ]
@@ -215,6 +125,21 @@ class Breakpoint:
     @property
     def offset(self) -> ModuleOffset | None:
         return self.where.offset
+
+    @property
+    def condition(self) -> Callable[[Any], object] | str | None:
+        """Pauses only where this holds: text in the expression language, or a function of the frame.
+
+        :raises ExpressionError: when it is set to text that does not parse.
+        """
+        return self._condition
+
+    @condition.setter
+    def condition(self, condition: Callable[[Any], object] | str | None) -> None:
+        if condition != self._condition:
+            self._condition = condition
+            if self._changed is not None:
+                self._changed()
 
     @property
     def pending(self) -> bool:
@@ -274,6 +199,7 @@ class BreakpointTable:
         """Take it away; False if it was not there."""
         if self._by_id.pop(breakpoint.id, None) is None:
             return False
+        breakpoint.removed = True
         for binding in breakpoint.bindings:
             place = (id(binding.module), binding.function, binding.resume_point)
             rest = tuple(other for other in self._by_place.get(place, ()) if other is not breakpoint)

@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from ._breakpoints import Breakpoint, BreakpointTable, ModuleView
+from ._breakpoints import Breakpoint, BreakpointTable
 from ._stepping import StepKind, StepPlan
 from ._telling import Expected, Told
 from ._watchpoints import GlobalWatch, LocalWatch, MemoryWatch, PendingWatch, WatchHit, WatchTable
+from ._where import ModuleView
 
 __all__ = ["Decider", "Evaluator", "Kind", "Reason", "Verdict"]
 
@@ -319,6 +320,8 @@ class Decider:
         if breakpoint.log is not None:
             if evaluator is not None and look is not None:
                 evaluator.write(breakpoint, frame or look())
+            if breakpoint.once:
+                self.breakpoints.remove(breakpoint)
             return False
         return True
 

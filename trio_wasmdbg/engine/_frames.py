@@ -9,6 +9,7 @@ the instance that was current before it.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
@@ -139,5 +140,9 @@ def encode_value(valtype: ValType, value: object) -> bytes:
     if valtype in (F32, F64):
         if not isinstance(value, int | float):
             raise TypeError(f"an {valtype} is written as a float, not {type(value).__name__}")
-        return struct.pack(_FORMATS[valtype], value)
+        try:
+            return struct.pack(_FORMATS[valtype], float(value))
+        except OverflowError:
+            # Spec, "Rounding": what does not fit becomes an infinity.
+            return struct.pack(_FORMATS[valtype], math.inf if value > 0 else -math.inf)
     raise TypeError(f"{valtype} is not a number")

@@ -10,10 +10,10 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field, frozen, setters
 
 from ..errors import UsageError
-from ._breakpoints import HitRule
+from ._breakpoints import HitRule, as_hit_rule, check_condition
 
 __all__ = [
     "ACCESSES",
@@ -75,14 +75,19 @@ class LocalWatch:
 class Watchpoint:
     """A watchpoint, as :meth:`Debuggee.watch_memory` and its kin return it."""
 
-    id: int
-    what: MemoryWatch | GlobalWatch | LocalWatch
-    access: str
-    condition: Callable[[Any], object] | str | None = None
-    hits: HitRule | None = None
+    id: int = field(on_setattr=setters.frozen)
+    what: MemoryWatch | GlobalWatch | LocalWatch = field(on_setattr=setters.frozen)
+    access: str = field(on_setattr=setters.frozen)
+    """``"read"``, ``"write"``, ``"access"`` or ``"change"``."""
+    condition: Callable[[Any], object] | str | None = field(default=None, validator=check_condition)
+    """As a breakpoint's; it may be changed at any time, like the next two."""
+    hits: HitRule | None = field(default=None, converter=as_hit_rule)
     once: bool = False
+    """Removed when it has paused the guest."""
     hit_count: int = 0
+    """How often it was touched with the condition holding."""
     error: str | None = None
+    """Why the condition could not be evaluated, the last time that happened."""
     _enabled: bool = True
     _changed: Callable[[], None] | None = field(default=None, repr=False)
 
