@@ -74,6 +74,8 @@ from trio_wasmdbg.errors import (
 )
 from trio_wasmdbg.instrument import FrameMode
 from trio_wasmdbg.servers.gdb import GuestOutput, serve_gdb
+from trio_wasmdbg.symbols import format_value
+from trio_wasmdbg.wasm import NaN
 
 __all__ = [
     "OPTIMISED_OUT",
@@ -107,6 +109,7 @@ __all__ = [
     "ModuleCache",
     "ModuleError",
     "ModuleOffset",
+    "NaN",
     "NotFoundError",
     "OpaqueReference",
     "OptimisedOutError",
@@ -132,6 +135,7 @@ __all__ = [
     "__version__",
     "debug_wasm",
     "events",
+    "format_value",
     "load_module",
     "make_engine",
     "open_debuggee",

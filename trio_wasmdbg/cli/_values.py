@@ -7,17 +7,17 @@ cursor, change colours, or reorder a line: :func:`clean` escapes whatever does n
 from __future__ import annotations
 
 import math
-import struct
 
+from trio_wasmdbg import symbols
 from trio_wasmdbg.cli._records import Reference, Value
 
-__all__ = ["clean", "float_bits", "format_offset", "format_operands", "format_value", "json_value"]
+__all__ = ["clean", "format_offset", "format_operands", "format_value", "json_value"]
 
 MOST_CHARACTERS = 200
 """Of a name or message; the rest is cut off, and said to be."""
 
 _INTEGER_BITS = {"i32": 32, "i64": 64}
-_FLOAT_BITS = {"f32": 32, "f64": 64}
+_NUMBERS = frozenset({"i32", "i64", "f32", "f64", "v128"})
 
 
 def clean(text: str, most: int = MOST_CHARACTERS) -> str:
@@ -38,53 +38,14 @@ def format_offset(offset: int | None) -> str:
     return "?" if offset is None else f"{offset:#x}"
 
 
-def float_bits(type_: str, value: float) -> int:
-    """The bit pattern of a float of this type."""
-    if type_ == "f32":
-        # Packing a NaN as a C float keeps the payload's high bits, and makes a signalling one quiet.
-        return int.from_bytes(struct.pack("<f", value), "little")
-    return int.from_bytes(struct.pack("<d", value), "little")
-
-
-def _shortest_f32(value: float) -> str:
-    """The shortest decimal that reads back as the same f32 (``0.1``, not ``0.10000000149011612``)."""
-    for digits in range(1, 10):  # nine always suffice
-        text = f"{value:.{digits}g}"
-        try:
-            if struct.pack("<f", float(text)) == struct.pack("<f", value):
-                return repr(float(text))
-        except OverflowError:  # rounded up past the largest f32: more digits are needed
-            continue
-    return repr(value)  # not an f32 after all: show what was given
-
-
-def _format_float(type_: str, value: float) -> str:
-    if math.isnan(value):
-        return f"nan ({float_bits(type_, value):#0{_FLOAT_BITS[type_] // 4 + 2}x})"
-    if type_ == "f32" and math.isfinite(value):
-        return _shortest_f32(value)
-    return repr(value)
-
-
-def _format_integer(bits: int, value: int) -> str:
-    pattern = value % (1 << bits)
-    signed = pattern - (1 << bits) if pattern >> (bits - 1) else pattern
-    # A hexadecimal digit says nothing about a decimal one.
-    return str(signed) if 0 <= signed <= 9 else f"{signed} ({pattern:#x})"
-
-
 def format_value(value: Value) -> str:
     """One value, without its type: ``-2 (0xfffffffe)``, ``0.1``, ``nan (0x7fc00000)``, ``null``."""
     content = value.value
     if not value.known:
         # Why it is not known, as text; what else is there is not looked at.
         return clean(content) if isinstance(content, str) else "unavailable"
-    if value.type in _INTEGER_BITS and isinstance(content, int):
-        return _format_integer(_INTEGER_BITS[value.type], content)
-    if value.type in _FLOAT_BITS and isinstance(content, int | float):
-        return _format_float(value.type, float(content))
-    if value.type == "v128" and isinstance(content, bytes) and len(content) == 16:
-        return "i32x4 " + " ".join(f"0x{lane:08x}" for lane in struct.unpack("<4I", content))
+    if value.type in _NUMBERS and isinstance(content, int | float | bytes):
+        return symbols.format_value(value.type, content)
     if content is None:
         return "null"
     if isinstance(content, Reference):
@@ -112,11 +73,11 @@ def json_value(value: Value) -> dict[str, object]:
         shown["known"] = False
     elif value.type in _INTEGER_BITS and isinstance(content, int):
         shown |= {"value": content, "bits": f"{content % (1 << _INTEGER_BITS[value.type]):#x}"}
-    elif value.type in _FLOAT_BITS and isinstance(content, int | float):
+    elif value.type in ("f32", "f64") and isinstance(content, int | float):
         number = float(content)
         if math.isfinite(number):
             shown["value"] = number
-        shown["bits"] = f"{float_bits(value.type, number):#x}"
+        shown["bits"] = f"{symbols.float_bits(value.type, content):#x}"
     elif value.type == "v128" and isinstance(content, bytes):
         shown["bits"] = f"0x{int.from_bytes(content, 'little'):032x}"
     return shown

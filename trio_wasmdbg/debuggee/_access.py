@@ -16,6 +16,8 @@ import wasmtime
 from .. import capi
 from ..errors import InternalError, NotFoundError, UsageError, WrongStateError
 from ..instrument import Reserved
+from ..symbols import tag_names
+from ..wasm import NaN
 from ._modules import GuestModule
 
 if TYPE_CHECKING:
@@ -145,12 +147,16 @@ class InstanceAccess:
         return "a function of the host or an opaque module"
 
     def tag(self, tag: int | str) -> wasmtime.Tag:
-        """An exception tag by index, exported or not, or by its export's name."""
+        """An exception tag by index, or by name (export, name section, ``module.name`` of its import)."""
         if isinstance(tag, str):
             exported = self.exports.get(tag)
-            if not isinstance(exported, wasmtime.Tag):
-                raise NotFoundError(f"no tag is exported as {tag!r} by {self._module!r}")
-            return exported
+            if isinstance(exported, wasmtime.Tag):
+                return exported
+            module = self._module.original
+            named = [index for index in range(len(module.tags)) if tag in tag_names(module, index)]
+            if not named:
+                raise NotFoundError(f"no tag is called {tag!r} in {self._module!r}")
+            tag = named[0]
         self._check("tag", tag, len(self._module.original.tags))
         found: wasmtime.Tag = self._item(self._names.tag(tag), wasmtime.Tag)
         return found
@@ -158,7 +164,7 @@ class InstanceAccess:
     def make_exception(self, tag: int | str | wasmtime.Tag, *values: object) -> capi.WasmException:
         """A new exception, to be thrown by :meth:`Frame.throw_exception` or given to the guest.
 
-        :param tag: by index, by its export's name, or any tag of the store (also a new one:
+        :param tag: by index, by name, or any tag of the store (also a new one:
             ``wasmtime.Tag(store, type)``).
         :raises NotFoundError: there is no such tag.
         :raises TypeError, ValueError: the values are not what the tag's exceptions carry.
@@ -282,7 +288,11 @@ class InstanceAccess:
     def global_value(self, index: int) -> object:
         """A global's value: a signed int, a float, or what the reference stands for."""
         self._require_quiet()
-        return capi.get_global(self._store, self.global_(index))
+        value = capi.get_global(self._store, self.global_(index), bits=True)
+        if not isinstance(value, capi.FloatBits):
+            return value
+        number = float(value)
+        return number if number == number else NaN(value.bits, 32 if value.valtype == "f32" else 64)
 
     def set_global(self, index: int, value: object) -> None:
         """Set a mutable global.
@@ -295,7 +305,10 @@ class InstanceAccess:
         kind = self._module.original.globals[index].type
         if not kind.mutable:
             raise UsageError(f"global {index} is not mutable")
-        capi.set_global(self._store, item, self._type_text(kind.valtype), value)
+        type_ = self._type_text(kind.valtype)
+        if isinstance(value, NaN) and type_ == f"f{value.width}":
+            value = capi.FloatBits(type_, value.bits)
+        capi.set_global(self._store, item, type_, value)
 
     # ── tables ─────────────────────────────────────────────────────────────────────────────────
 

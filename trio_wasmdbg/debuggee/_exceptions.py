@@ -9,6 +9,7 @@ import wasmtime
 
 from .. import capi
 from ..errors import UsageError
+from ..symbols import format_values, tag_names
 from ..wasm import ControlFrame
 from ._frames import Frame
 from ._instances import GuestInstance
@@ -63,6 +64,9 @@ def uncaught(
     index = frame.instance.tag_of(exception) if frame is not None else None
     which = "" if index is None or frame is None else f" {_tag_label(frame.instance, index)}"
     values = ", ".join(map(repr, exception.values))
+    if index is not None and frame is not None:
+        types = frame.instance.module.original.tags[index].type.type.params
+        values = format_values(types, exception.values)
     text = f"uncaught exception: tag{which or ' of another module'} with ({values})"
     return GuestException(exception, text, tag_index=index, frames=frames)
 
@@ -125,23 +129,38 @@ def _clauses(frame: Frame) -> Iterable[int | None]:
         scope = scope.parent
 
 
+def _tags_asked_for(frame: Frame, tag: int | str | wasmtime.Tag) -> set[bytes]:
+    """The identities of the tags that this is in a frame's instance."""
+    if isinstance(tag, wasmtime.Tag):
+        return {capi.identity_of(tag)}
+    module = frame.instance.module.original
+    indices = (
+        [index for index in range(len(module.tags)) if tag in tag_names(module, index)]
+        if isinstance(tag, str)
+        else [tag] * (0 <= tag < len(module.tags))
+    )
+    return {_identity(frame.instance, index) for index in indices}
+
+
 def _identity(instance: GuestInstance, tag: int) -> bytes:
     return capi.identity_of(instance.tag(tag))
 
 
-def exception_filter(which: str, tag: int | None) -> Callable[[Frame], bool]:
+def exception_filter(which: str, tag: int | str | wasmtime.Tag | None) -> Callable[[Frame], bool]:
     """The condition of a breakpoint at every throw.
 
+    :param tag: index, name, or the tag itself.
     :raises UsageError: *which* is neither ``"all"`` nor ``"uncaught"``.
+    :raises TypeError: *tag* is none of these.
     """
+    if not isinstance(tag, int | str | wasmtime.Tag | None):
+        raise TypeError(f"a tag is an index, a name or a wasmtime.Tag, not {tag!r}")
     if which not in ("all", "uncaught"):
         raise UsageError(f"exceptions pause the guest if 'all' or 'uncaught' are asked for, not {which!r}")
 
     def wanted(frame: Frame) -> bool:
-        if tag is not None:
-            own = frame.instance.module.original.tags
-            if tag >= len(own) or _tag_thrown(frame) != _identity(frame.instance, tag):
-                return False
+        if tag is not None and _tag_thrown(frame) not in _tags_asked_for(frame, tag):
+            return False
         return which == "all" or not is_caught(frame)
 
     return wanted

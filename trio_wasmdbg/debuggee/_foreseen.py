@@ -33,6 +33,8 @@ def live_trap(frame: Frame) -> Told:
         return "INTEGER_OVERFLOW", f"integer overflow: {name} of {value!r}"
     if ".div_" in name or ".rem_" in name:
         left, right = frame.operand_stack[-2:]
+        if name.endswith("_u"):
+            left %= 1 << int(name[1:3])
         if right == 0:
             return "INTEGER_DIVISION_BY_ZERO", f"integer divide by zero: {left} {name} {right}"
         return "INTEGER_OVERFLOW", f"integer overflow: {left} {name} {right}"

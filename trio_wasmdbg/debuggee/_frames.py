@@ -13,7 +13,7 @@ from ..capi import WasmException
 from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
 from ..instrument import ENTERED_OFFSET, HEADER_SIZE, MATERIALISED, FunctionPlan, evaluate
-from ..symbols import local_label
+from ..symbols import format_value, local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
 from ._edits import EarlyReturn, EarlyThrow
 from ._expressions import evaluate_in, format_in
@@ -30,22 +30,25 @@ __all__ = ["Frame", "Variable", "is_call"]
 
 @frozen
 class Variable:
-    """A local with its name and type."""
+    """A local with its name and type; as text, ``n: i32 = -2 (0xfffffffe)``."""
 
     index: int
     name: str
     type: ValType
     value: Any
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type} = {format_value(self.type, self.value)}"
+
 
 @final
 class Frame(metaclass=NoPublicConstructor):
     """One frame of a paused guest: function, place, locals, operand stack.
 
-    Values are signed ints, floats, 16 bytes (``v128``), or what a reference stands for.  Reading
-    and writing is synchronous and immediate.  A handle is valid until the guest is resumed; after
-    that everything but ``function_*``, ``module_offset`` and ``instance`` raises
-    :exc:`StaleHandleError`.
+    Values are signed ints, floats (a NaN is a :class:`NaN`), 16 bytes (``v128``), or what a reference
+    stands for; :func:`format_value` writes them as people do.  Reading and writing is synchronous and
+    immediate.  A handle is valid until the guest is resumed (:attr:`is_valid`); after that everything but
+    ``function_*``, ``module_offset`` and ``instance`` raises :exc:`StaleHandleError`.
     """
 
     __slots__ = (
@@ -80,6 +83,11 @@ class Frame(metaclass=NoPublicConstructor):
 
     def __repr__(self) -> str:
         return f"<Frame {self.function_name} at {self.module_offset:#x}>"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the guest still stands where it stood when the handle was given out."""
+        return self._generation == self._core.generation
 
     # ── where ──────────────────────────────────────────────────────────────────────────────────
 
@@ -336,7 +344,7 @@ class Frame(metaclass=NoPublicConstructor):
         It is thrown as if the instruction that comes next did it, in a caller the call under way: inside the
         ``try_table`` constructs around it.
 
-        :param tag: by index, or by its export's name, in this frame's instance; any tag of the store; or an
+        :param tag: by index, or by its name, in this frame's instance; any tag of the store; or an
             exception (then without *values*).
         :param values: what the exception carries.
         :raises NotFoundError: there is no such tag.

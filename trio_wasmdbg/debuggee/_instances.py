@@ -11,7 +11,7 @@ import trio
 import wasmtime
 
 from .. import capi
-from ..engine import SLOT_LAYOUTS, Range, encode_value
+from ..engine import SLOT_LAYOUTS, Range, decode_value, encode_value
 from ..errors import InternalError, StoreLimitError
 from ..instrument import (
     COVER_BASE,
@@ -376,7 +376,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         layout = SLOT_LAYOUTS.get(valtype.code)
         if layout is None:  # a reference
             return capi.table_get(self._store, self._ref_table(valtype), address >> 3)
-        return self._debug_memory.unpack(layout, address)[0]
+        value = self._debug_memory.unpack(layout, address)[0]
+        # Of a NaN, a Python float has not all bits.
+        return value if value == value else decode_value(valtype, self._debug_memory.read(address, 8))
 
     def _write_slot(self, valtype: ValType, address: int, value: object) -> None:
         """Set a local or operand in its place; TypeError or ValueError where it is not of its type."""

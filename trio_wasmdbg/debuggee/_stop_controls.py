@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+import wasmtime
+
 from .. import capi
 from ..addresses import ModuleOffset
 from ..engine import (
@@ -131,13 +133,17 @@ class StopControls:
         """All breakpoints, pending ones too."""
         return tuple(each for each in self._core.arming.decider.breakpoints if each.teller is None)
 
-    def stop_on_exceptions(self, which: str = "all", *, tag: int | None = None) -> Breakpoint:
+    def stop_on_exceptions(
+        self, which: str = "all", *, tag: int | str | wasmtime.Tag | None = None
+    ) -> Breakpoint:
         """Pause where WebAssembly exceptions are thrown; the event is :class:`events.ExceptionThrown`.
 
         :param which: ``"all"``, or ``"uncaught"``: those that no ``try_table`` of the activation catches.
-        :param tag: only this tag's, by its index in the module.
+        :param tag: only this tag's: by its index in the module that throws, by its name there (name section,
+            export, or ``module.name`` of its import), or the tag itself.
         :returns: a breakpoint: disable or remove it like any other.
         :raises UsageError: *which* is neither.
+        :raises TypeError: *tag* is of another type.
         """
         return self._core.arming.decider.breakpoints.add(
             Where(instructions=THROWS), condition=exception_filter(which, tag), on_exception=True

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from ..engine import Breakpoint, Where
+from ..symbols import format_values
+from ..wasm import ValType
 from ._frames import Frame
 from ._util import NoPublicConstructor
 
@@ -31,9 +33,11 @@ class Called:
     function_index: int
     function: str
     arguments: tuple[Any, ...]
+    types: tuple[ValType, ...] = field(repr=False)
+    """Of the arguments."""
 
     def __str__(self) -> str:
-        return f"{'  ' * self.depth}{self.function}({', '.join(map(repr, self.arguments))})"
+        return f"{'  ' * self.depth}{self.function}({format_values(self.types, self.arguments)})"
 
 
 @frozen
@@ -44,9 +48,11 @@ class Returned:
     function_index: int
     function: str
     results: tuple[Any, ...]
+    types: tuple[ValType, ...] = field(repr=False)
+    """Of the results."""
 
     def __str__(self) -> str:
-        return f"{'  ' * self.depth}{self.function} -> ({', '.join(map(repr, self.results))})"
+        return f"{'  ' * self.depth}{self.function} -> ({format_values(self.types, self.results)})"
 
 
 @final
@@ -83,13 +89,13 @@ def trace_calls(
         return False
 
     def entered(frame: Frame) -> bool:
-        arguments = frame.locals[: len(frame.function_type.params)]
-        return deliver(Called(frame.depth, frame.function_index, frame.function_name, arguments))
+        types = frame.function_type.params
+        arguments = frame.locals[: len(types)]
+        return deliver(Called(frame.depth, frame.function_index, frame.function_name, arguments, types))
 
     def left(frame: Frame) -> bool:
-        return deliver(
-            Returned(frame.depth, frame.function_index, frame.function_name, frame.operand_stack)
-        )
+        types, results = frame.operand_types, frame.operand_stack
+        return deliver(Returned(frame.depth, frame.function_index, frame.function_name, results, types))
 
     table = core.arming.decider.breakpoints
     return CallTrace._create(

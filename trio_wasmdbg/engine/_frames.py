@@ -18,7 +18,7 @@ from attrs import define
 
 from ..errors import InternalError
 from ..instrument import MATERIALISED, SLOW
-from ..wasm import F32, F64, I32, I64, V128, ValType
+from ..wasm import F32, F64, I32, I64, V128, NaN, ValType
 
 __all__ = [
     "SLOT_LAYOUTS",
@@ -115,8 +115,12 @@ SLOT_LAYOUTS: Final[Mapping[int, struct.Struct]] = {
 
 
 def decode_value(valtype: ValType, raw: bytes) -> object:
-    """A number or vector from its slot: signed ints, floats, 16 bytes for ``v128``."""
-    return SLOT_LAYOUTS[valtype.code].unpack_from(raw)[0]
+    """A number or vector from its slot: signed ints, floats (a NaN with its bits), 16 bytes for ``v128``."""
+    value: object = SLOT_LAYOUTS[valtype.code].unpack_from(raw)[0]
+    if value != value:
+        width = 32 if valtype == F32 else 64
+        return NaN(int.from_bytes(raw[: width // 8], "little"), width)
+    return value
 
 
 def encode_value(valtype: ValType, value: object) -> bytes:
@@ -140,6 +144,8 @@ def encode_value(valtype: ValType, value: object) -> bytes:
     if valtype in (F32, F64):
         if not isinstance(value, int | float):
             raise TypeError(f"an {valtype} is written as a float, not {type(value).__name__}")
+        if isinstance(value, NaN) and value.width == (32 if valtype == F32 else 64):
+            return value.bits.to_bytes(value.width // 8, "little")
         try:
             return struct.pack(_FORMATS[valtype], float(value))
         except OverflowError:

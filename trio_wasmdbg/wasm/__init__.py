@@ -74,6 +74,7 @@ from ._module import (
     TypeInfo,
 )
 from ._names import Names, decode_names
+from ._nan import NaN
 from ._opcodes import BY_NAME, OPS, Flow, Imm, Op, Rule, prefixed
 from ._read import read_body, read_expression
 from ._typed import ControlFrame, Operand, TypedBody, operand_types
@@ -108,6 +109,7 @@ from ._validate import type_body
 __all__ = [
     "BRANCH_HINTS",
     "BY_NAME",
+    "NaN",
     "EXNREF",
     "EXTERNREF",
     "F32",
