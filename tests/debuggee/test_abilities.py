@@ -27,6 +27,15 @@ ABILITIES = {
     ),
     "log points": ("breakpoints.log_points_write_and_go_on", "abilities.conditions_and_log_points"),
     "callbacks": ("breakpoints.callbacks_may_go_on_or_pause", "abilities.a_callback_that_is_cancelled"),
+    "callbacks that edit": (
+        "callbacks.it_changes_breakpoints_and_values",
+        "callbacks.in_a_recursion_each_activation_calls_back",
+    ),
+    "changed breakpoints": (
+        "changed_breakpoints.its_condition",
+        "changed_breakpoints.a_message_that_is_written_once",
+    ),
+    "callbacks of watchpoints": ("callbacks.one_of_a_watchpoint_that_fails", "callbacks.of_a_watchpoint"),
     "calls of imports": (
         "breakpoints.instructions_of_a_kind_and_calls_of_an_import",
         "breakpoints.calls_of_an_import_through_tables_and_references",
@@ -38,6 +47,11 @@ ABILITIES = {
         "stepping.instruction_by_instruction_into_and_out_of_a_call",
         "stepping.over_a_host_call_that_calls_in_again",
     ),
+    "steps over calls": ("steps_over_calls.where_it_ends", "steps_over_calls.where_it_ends"),
+    "steps of many instructions": (
+        "counted_steps.strides_end_where_single_steps_do",
+        "counted_steps.cancelled_at_each_checkpoint",
+    ),
     "interrupts": (
         "interrupt.from_another_thread_while_running",
         "interrupt.every_loop_is_interrupted_and_cancelled",
@@ -45,6 +59,10 @@ ABILITIES = {
     "live traps": ("edits.run_lets_a_live_trap_unwind_and_retry_executes_again", "abilities.a_live_trap"),
     "precise traps": ("foreseen.pauses_before_the_trap", "foreseen.in_a_recursion_and_cancelled_there"),
     "stops at exceptions": ("exceptions.where_thrown", "abilities.stops_at_exceptions"),
+    "exceptions by tag": (
+        "exceptions.by_tag_and_no_more",
+        "shown_values.exceptions_by_the_name_of_their_tag",
+    ),
     "exceptions nobody catches": (
         "throwing.an_exception_that_nobody_catches",
         "throwing.it_passes_through_a_host_function_into_the_guest_outside",
@@ -75,6 +93,7 @@ ABILITIES = {
     "call traces": ("tracing.a_trace_of_nested_calls", "abilities.call_traces_and_recordings"),
     "recordings": ("recording.counts_are_exact", "abilities.call_traces_and_recordings"),
     "branches": ("recording.the_last_branches", "recording.branches_of_recursion_exceptions_and_tables"),
+    "values shown": ("shown_values.one_value", "shown_values.what_a_paused_guest_has"),
     "queries": ("commands.with_store_works_before_the_first_run", "cancel_everywhere.with_store"),
 }
 

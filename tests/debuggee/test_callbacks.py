@@ -195,3 +195,52 @@ async def test_in_a_recursion_each_activation_calls_back() -> None:
             event = await it.debuggee.step_over()
     assert it.results == [3]
     assert seen == [4, 3, 2, 1, 0, 1, 2, 1, 0]
+
+
+STORES = """
+(module (memory (export "memory") 1)
+  (func $down (export "down") (param $n i32) (result i32)
+    (i32.store (i32.const 8) (local.get $n))
+    (if (result i32) (local.get $n)
+      (then (i32.add (local.get $n) (call $down (i32.sub (local.get $n) (i32.const 1)))))
+      (else (i32.const 0)))))
+"""
+
+
+@both_kinds
+async def test_of_a_watchpoint(kind: Any) -> None:
+    """It sees each change in a recursion; a step goes on past it; and it may pause."""
+    seen: list[int] = []
+
+    def look(event: events.Watch) -> bool:
+        seen.append(event.hits[0].new)
+        return bool(event.hits[0].new != 1)
+
+    async with program(("down", 4), text=STORES, imports={}) as it:
+        it.debuggee.add_breakpoint("down", once=True)
+        await it.debuggee.run()
+        watchpoint = it.debuggee.watch_memory(it.instance, 8, callback=kind(look), once=True)
+        for _ in range(3):
+            event = await it.debuggee.step()
+            assert isinstance(event, events.Step)
+        assert seen == [4]
+        event = await it.debuggee.step_out()
+        assert isinstance(event, events.Watch)
+        assert event.frame.depth == 3
+        assert it.debuggee.watchpoints == ()
+        assert watchpoint.error is None
+        assert isinstance(await it.debuggee.run(), events.Finished)
+    assert seen == [4, 3, 2, 1]
+    assert it.results == [10]
+
+
+async def test_one_of_a_watchpoint_that_fails() -> None:
+    async with program(("down", 4), text=STORES, imports={}) as it:
+        it.debuggee.add_breakpoint("down", once=True)
+        await it.debuggee.run()
+        watchpoint = it.debuggee.watch_memory(it.instance, 8, callback=lambda event: 1 / 0)
+        assert isinstance(await it.debuggee.run(), events.Watch)
+        assert watchpoint.error == "ZeroDivisionError: division by zero"
+        watchpoint.callback = None
+        assert isinstance(await it.debuggee.run(), events.Watch)
+        await it.debuggee.finish()

@@ -8,7 +8,7 @@ import pytest
 import wasmtime
 
 from tests.debuggee._programs import program
-from trio_wasmdbg import GuestInstance, UsageError, WrongStateError, events
+from trio_wasmdbg import GuestInstance, NotFoundError, UsageError, WrongStateError, events
 from trio_wasmdbg.debuggee import GuestTrap
 
 
@@ -140,6 +140,60 @@ async def test_trap_here_and_now() -> None:
         assert isinstance(finished.error, GuestTrap)
         assert finished.error.message == "enough"
         assert it.instance.global_value(0) == 0
+
+
+@pytest.mark.parametrize("kind", [events.HostCallEntered, events.HostCallReturned, events.HostcallError])
+async def test_trap_at_a_host_call(kind: type[Any]) -> None:
+    def host(x: int) -> int:
+        if kind is events.HostcallError:
+            raise LookupError("no")
+        return x
+
+    async with program(("ask", 4), imports={"env": {"twice": host}}) as it:
+        if kind is not events.HostcallError:
+            it.debuggee.stop_on_host_calls = "env"
+        while not isinstance(await it.debuggee.run(), kind):
+            pass
+        it.debuggee.trap("enough")
+        finished = await it.debuggee.run()
+        assert isinstance(finished, events.Finished)
+        assert isinstance(finished.error, GuestTrap)
+        assert str(finished.error) == "enough"
+
+
+async def test_what_has_been_unwound_traps_no_more() -> None:
+    async with program(("crash", 70_000)) as it:
+        trap = await it.debuggee.run()
+        assert isinstance(trap, events.Trap) and not trap.live
+        with pytest.raises(UsageError, match="unwound already"):
+            it.debuggee.trap()
+        with pytest.raises(wasmtime.Trap, match="out of bounds"):
+            await it.debuggee.finish()
+
+
+async def test_what_can_not_be_injected() -> None:
+    async with program(("add", 1, 2)) as it:
+        await pause_at(it, "add")
+        call: Any = it.debuggee.inject_call
+        with pytest.raises(TypeError, match=r"a wasmtime\.Func is called"):
+            await call("add", 1, 2)
+        await it.debuggee.finish()
+    assert it.results == [3]
+
+
+async def test_instructions_in_the_text_format() -> None:
+    async with program(("divide", 7, 2)) as it:
+        frame = await pause_at(it, "divide")
+        assert frame.instruction_text == "local.get 0 (;a;)"
+        module, function = it.instance.module, frame.function_index
+        lines = module.disassembly(function)
+        assert [text for _, text in lines] == ["local.get 0 (;a;)", "local.get 1 (;b;)", "i32.div_s", "end"]
+        assert [offset for offset, _ in lines] == list(module.offsets(function))
+        for wrong in (0, 99, -1):
+            with pytest.raises(NotFoundError, match="with a body"):
+                module.disassembly(wrong)
+        await it.debuggee.finish()
+    assert it.results == [3]
 
 
 async def test_run_lets_a_live_trap_unwind_and_retry_executes_again() -> None:

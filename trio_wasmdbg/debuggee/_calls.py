@@ -454,8 +454,10 @@ class Calls:
                 with core.at_host_call(name, request.function.results):
                     await core.pause(events.HostcallError(location, frame, exc, name, live=True))
                 await trio.lowlevel.checkpoint_if_cancelled()
-                instead, leave = core.edits.host_values, core.edits.leave
+                instead, trap, leave = core.edits.host_values, core.edits.trap, core.edits.leave
                 core.edits.clear()
+                if trap is not None:
+                    raise GuestTrap(trap, None, ()) from None
                 if leave is not None:
                     core.edits.beyond = leave
                 elif instead is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar, final
 
 import trio
+import wasmtime
 from attrs import frozen
 
 from ..addresses import ModuleOffset
@@ -25,8 +26,6 @@ from ._util import ConflictDetector, NoPublicConstructor
 from ._view import StoreView
 
 if TYPE_CHECKING:
-    import wasmtime
-
     from ..abc import DebugTarget
     from ._core import Core
 
@@ -373,10 +372,14 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         """Let the guest trap where it is paused, at the next resume.
 
         :raises WrongStateError: the guest is not paused, or there is no guest code to trap.
+        :raises UsageError: it has been unwound already.
         """
         self._require_paused("make the guest trap")
-        if self._core.shown_stack is None:
+        stack = self._core.shown_stack
+        if stack is None:
             raise WrongStateError("no guest code is on the stack", state=self.state.value)
+        if not stack.resumable:
+            raise UsageError("the guest has been unwound already")
         self._core.edits.trap = message
 
     async def inject_call(self, func: wasmtime.Func, *args: object) -> events.Event:
@@ -385,10 +388,14 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         The call is itself under the debugger: the next event is :class:`events.CallReturned`, or
         whatever pauses the guest in it.  After CallReturned the guest stands where it stood.
 
+        :param func: such as :meth:`GuestInstance.func` gives.
+        :raises TypeError: it is no ``wasmtime.Func``.  (Arguments that don't fit are an error of the call.)
         :raises WrongStateError, trio.BusyResourceError, trio.ClosedResourceError: as :meth:`run`.
 
         Cancelled: the call goes on; the next ``run()`` returns its event.
         """
+        if not isinstance(func, wasmtime.Func):
+            raise TypeError(f"a wasmtime.Func is called, as GuestInstance.func() gives it, not {func!r}")
         return await self._resume(Inject(func, args))
 
     def _require_paused(self, purpose: str) -> None:

@@ -14,7 +14,7 @@ from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
 from ..instrument import ENTERED_OFFSET, HEADER_SIZE, MATERIALISED, FunctionPlan, evaluate
 from ..symbols import format_value, local_label
-from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType
+from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType, disassemble
 from ._edits import EarlyReturn, EarlyThrow
 from ._expressions import evaluate_in, format_in
 from ._missing import OPTIMISED_OUT, UNAVAILABLE
@@ -122,6 +122,11 @@ class Frame(metaclass=NoPublicConstructor):
     def instruction(self) -> Instruction:
         """The instruction that comes next; in a caller, the call under way."""
         return self._typed().instructions[self._resume_point]
+
+    @property
+    def instruction_text(self) -> str:
+        """The same in the text format: ``i32.load offset=4``."""
+        return disassemble(self._instance.module.original, self.instruction, self._raw.function)
 
     @property
     def address(self) -> int:

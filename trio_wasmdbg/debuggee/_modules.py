@@ -35,7 +35,7 @@ from ..instrument import (
     slow_twin,
 )
 from ..symbols import function_label
-from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, read_body
+from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, disassemble, read_body
 from ._cache import USER_CACHE, ModuleCache
 from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
@@ -139,6 +139,17 @@ class GuestModule(metaclass=NoPublicConstructor):
         return found
 
     # ── functions ──────────────────────────────────────────────────────────────────────────────
+
+    def disassembly(self, function: int) -> tuple[tuple[ModuleOffset, str], ...]:
+        """The instructions of a function that has a body: module offset and text.
+
+        :raises NotFoundError: there is no such function.
+        """
+        if not self.is_defined(function):
+            raise NotFoundError(f"no function {function} with a body in {self!r}")
+        instructions = self.plan(function).typed().instructions
+        texts = (disassemble(self.original, each, function) for each in instructions)
+        return tuple(zip(map(ModuleOffset, self.offsets(function)), texts, strict=True))
 
     def function_name(self, function: int) -> str:
         """What to call a function: name section, else export, else import, else ``func[12]``."""

@@ -162,6 +162,7 @@ class StopControls:
         condition: Callable[[Frame], object] | str | None = None,
         hits: str | int | None = None,
         once: bool = False,
+        callback: Callable[[events.Watch], Any] | None = None,
     ) -> Watchpoint:
         """Pause after an instruction that touches *size* bytes of a memory, from *address*.
 
@@ -170,6 +171,7 @@ class StopControls:
             memory, after the instruction.
         :param hits: as for :meth:`add_breakpoint`.
         :param once: remove it when it has paused the guest.
+        :param callback: ``fn(event)``, as for :meth:`add_breakpoint`.
 
         Bulk instructions and vector accesses count, and every instance that has the memory.  While one
         is set, functions run in their slow twins, from the next check site on.
@@ -180,7 +182,9 @@ class StopControls:
         if size < 1 or address < 0:
             raise UsageError(f"can't watch {size} bytes at {address}")
         what = MemoryWatch(capi.identity_of(instance.memory(memory)), address, size)
-        return self._core.arming.decider.watches.add(what, access, condition=condition, hits=hits, once=once)
+        return self._core.arming.decider.watches.add(
+            what, access, condition=condition, hits=hits, once=once, callback=callback
+        )
 
     async def watch_global(
         self,
@@ -191,6 +195,7 @@ class StopControls:
         condition: Callable[[Frame], object] | str | None = None,
         hits: str | int | None = None,
         once: bool = False,
+        callback: Callable[[events.Watch], Any] | None = None,
     ) -> Watchpoint:
         """Pause after an instruction of *instance* that uses one of its globals; a checkpoint.
 
@@ -201,7 +206,7 @@ class StopControls:
         uses = await compute(lambda tick: global_uses(instance.module, index, access))
         what = GlobalWatch(instance.id, index)
         return self._core.watching.add_variable(
-            what, uses, access, condition=condition, hits=hits, once=once
+            what, uses, access, condition=condition, hits=hits, once=once, callback=callback
         )
 
     def watch_local(
@@ -213,6 +218,7 @@ class StopControls:
         condition: Callable[[Frame], object] | str | None = None,
         hits: str | int | None = None,
         once: bool = False,
+        callback: Callable[[events.Watch], Any] | None = None,
     ) -> Watchpoint:
         """Pause after an instruction that uses a local of this frame; gone with the frame.
 
@@ -222,7 +228,7 @@ class StopControls:
         what = LocalWatch(frame.instance.id, frame.address, frame.function_index, index)
         uses = local_uses(frame, index, access)
         watchpoint = self._core.watching.add_variable(
-            what, uses, access, condition=condition, hits=hits, once=once
+            what, uses, access, condition=condition, hits=hits, once=once, callback=callback
         )
         frame._make_slow()
         return watchpoint

@@ -18,7 +18,7 @@ from ..expressions import parse, parse_template
 from ._telling import Teller
 from ._where import Binding, ModuleView, Where
 
-__all__ = ["Breakpoint", "BreakpointTable", "HitRule", "as_hit_rule", "check_condition"]
+__all__ = ["Breakpoint", "BreakpointTable", "HitRule", "as_hit_rule", "check_callable", "check_condition"]
 
 
 _RULES: dict[str, Callable[[int, int], bool]] = {
@@ -63,10 +63,11 @@ def check_condition(owner: object, attribute: Attribute[Any], value: object) -> 
     if isinstance(value, str):
         parse(value)
     else:
-        _check_callable(owner, attribute, value)
+        check_callable(owner, attribute, value)
 
 
-def _check_callable(owner: object, attribute: Attribute[Any], value: object) -> None:
+def check_callable(owner: object, attribute: Attribute[Any], value: object) -> None:
+    """:raises TypeError: it is neither None nor can be called."""
     if value is not None and not callable(value):
         raise TypeError(f"a {attribute.name.strip('_')} can't be {value!r}")
 
@@ -94,7 +95,7 @@ class Breakpoint:
     """A message with ``{expressions}``, written instead of pausing."""
     once: bool = False
     """Removed when it has paused the guest, or has written its message."""
-    callback: Callable[[Any], Any] | None = field(default=None, validator=_check_callable)
+    callback: Callable[[Any], Any] | None = field(default=None, validator=check_callable)
     """Called (and awaited) with the event; where it returns True, the guest goes on."""
     bindings: list[Binding] = field(factory=list)
     on_exception: bool = False

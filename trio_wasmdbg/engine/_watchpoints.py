@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from attrs import define, field, frozen, setters
 
 from ..errors import UsageError
-from ._breakpoints import HitRule, as_hit_rule, check_condition
+from ._breakpoints import HitRule, as_hit_rule, check_callable, check_condition
 
 __all__ = [
     "ACCESSES",
@@ -80,14 +80,16 @@ class Watchpoint:
     access: str = field(on_setattr=setters.frozen)
     """``"read"``, ``"write"``, ``"access"`` or ``"change"``."""
     condition: Callable[[Any], object] | str | None = field(default=None, validator=check_condition)
-    """As a breakpoint's; it may be changed at any time, like the next two."""
+    """As a breakpoint's; it may be changed at any time, like the next three."""
     hits: HitRule | None = field(default=None, converter=as_hit_rule)
     once: bool = False
     """Removed when it has paused the guest."""
+    callback: Callable[[Any], Any] | None = field(default=None, validator=check_callable)
+    """Called (and awaited) with the event; where it returns True, the guest goes on."""
     hit_count: int = 0
     """How often it was touched with the condition holding."""
     error: str | None = None
-    """Why the condition could not be evaluated, the last time that happened."""
+    """Why the condition could not be evaluated, or what the callback has raised, the last time."""
     _enabled: bool = True
     _changed: Callable[[], None] | None = field(default=None, repr=False)
 
