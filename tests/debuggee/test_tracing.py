@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
@@ -42,6 +43,22 @@ async def test_a_trace_while_running() -> None:
         "pair(3)",
         "pair -> (3, 7)",
     ]
+
+
+async def test_a_sink_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[object] = []
+
+    def fails(record: object) -> None:
+        seen.append(record)
+        raise LookupError("no")
+
+    async with program(("outer", 5)) as it:
+        it.debuggee.trace_calls("outer", fails)
+        assert isinstance(await it.debuggee.run(), events.Finished)
+        await trio.testing.wait_all_tasks_blocked()
+    assert it.results == [10_040]
+    assert len(seen) == 2
+    assert [record.message for record in caplog.records] == ["the sink of a call trace has failed"] * 2
 
 
 async def test_a_trace_of_recursion() -> None:

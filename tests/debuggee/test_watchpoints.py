@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.debuggee._programs import program
-from trio_wasmdbg import Debuggee, ExpressionError, GuestInstance, UsageError, events
+from trio_wasmdbg import Debuggee, ExpressionError, GuestInstance, UsageError, events, format_value
 
 STORES = """
 (module
@@ -300,3 +300,47 @@ async def test_a_tee_that_is_skipped_is_no_hit() -> None:
         event.frame.set_next_instruction(offsets[event.frame.resume_point + 1])
         assert isinstance(await it.debuggee.run(), events.Finished)
     assert it.results == [4]
+
+
+class Unequal:
+    """Objects that refuse to be compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("compared")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+CHANGES = """
+(module
+  (elem declare func $a $b)
+  (global $f (mut f32) (f32.const nan:0x200001))
+  (global $z (mut f64) (f64.const 0))
+  (global $r (mut funcref) (ref.null func))
+  (global $x (mut externref) (ref.null extern))
+  (func $a) (func $b)
+  (func $set (export "set") (param $one externref) (param $two externref)
+    (global.set $f (f32.const nan:0x200001)) (global.set $f (f32.const nan:0x600001))
+    (global.set $z (f64.const 0)) (global.set $z (f64.const -0))
+    (global.set $r (ref.func $a)) (global.set $r (ref.func $a)) (global.set $r (ref.func $b))
+    (global.set $x (local.get $one)) (global.set $x (local.get $one)) (global.set $x (local.get $two))))
+"""
+
+
+async def test_a_change_is_one_of_bits_or_of_what_is_referred_to() -> None:
+    one, two = Unequal(), Unequal()
+    async with program(("set", one, two), text=CHANGES, imports={}) as it:
+        watched = await begin(it)
+        names = ["f", "z", "r", "x"]
+        for index in range(len(names)):
+            await it.debuggee.watch_global(watched.instance, index, access="change")
+        seen = []
+        while isinstance(event := await it.debuggee.run(), events.Watch):
+            (hit,) = event.hits
+            name = names[hit.watchpoint.what.index]  # type: ignore[union-attr]
+            seen.append(
+                (name, format_value("f32" if name == "f" else "f64", hit.new) if name in "fz" else "")
+            )
+        assert isinstance(event, events.Finished)
+        assert event.error is None
+    assert seen == [("f", "nan (0x7fe00001)"), ("z", "-0.0"), ("r", ""), ("r", ""), ("x", ""), ("x", "")]

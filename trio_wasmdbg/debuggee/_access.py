@@ -288,6 +288,9 @@ class InstanceAccess:
     def global_value(self, index: int) -> object:
         """A global's value: a signed int, a float, or what the reference stands for."""
         self._require_quiet()
+        return self._global_value(index)
+
+    def _global_value(self, index: int) -> object:
         value = capi.get_global(self._store, self.global_(index), bits=True)
         if not isinstance(value, capi.FloatBits):
             return value

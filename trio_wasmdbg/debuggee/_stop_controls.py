@@ -256,8 +256,8 @@ class StopControls:
     ) -> CallTrace:
         """Tell *sink* of every entry to and return from the functions in whose name a pattern is found.
 
-        The guest does not pause.  *sink* is called in the trio thread, in order, soon after.  Tracing a
-        function makes it run in its slow twin.
+        The guest does not pause.  *sink* is called in the trio thread, in order, soon after; what it raises
+        goes to the logger ``trio_wasmdbg.trace``.  Tracing a function makes it run in its slow twin.
 
         :returns: the trace; it ends with its ``stop()`` or ``with`` block.
         """

@@ -5,6 +5,7 @@ Built on breakpoints whose condition notes what it sees and never holds.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from ._core import Core
 
 __all__ = ["CallTrace", "Called", "Returned", "trace_calls"]
+
+logger = logging.getLogger("trio_wasmdbg.trace")
 
 
 @frozen
@@ -80,10 +83,16 @@ def trace_calls(
 ) -> CallTrace:
     """See :meth:`Debuggee.trace_calls`."""
 
+    def tell(record: Called | Returned) -> None:
+        try:
+            sink(record)
+        except Exception:
+            logger.exception("the sink of a call trace has failed")
+
     def deliver(record: Called | Returned) -> bool:
         try:
             # In the trio thread and off the fiber, in order.
-            core.token.run_sync_soon(sink, record)
+            core.token.run_sync_soon(tell, record)
         except trio.RunFinishedError:
             pass  # nobody is left to read it
         return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import wasmtime
 from attrs import evolve
 
 from .. import capi
@@ -20,6 +21,8 @@ from ..engine import (
     WatchTable,
 )
 from ..instrument import READS, WRITES
+from ..symbols import float_bits
+from ..wasm import NaN
 from ._accesses import memory_accesses
 from ._frames import Frame
 
@@ -106,7 +109,7 @@ class Watching:
         """The hit with its new value, if it is one that pauses."""
         watchpoint = hit.watchpoint
         new = self._value(watchpoint.what, frame)
-        if watchpoint.access == "change" and new == hit.old:
+        if watchpoint.access == "change" and _alike(hit.old, new):
             return None
         try:
             condition = watchpoint.condition
@@ -125,12 +128,28 @@ class Watching:
         if isinstance(what, LocalWatch):
             return frame.local(what.index)
         if isinstance(what, GlobalWatch):
-            instance = self._core.state.instance(what.instance)
-            return capi.get_global(instance.store, instance.global_(what.index))
+            return self._core.state.instance(what.instance)._global_value(what.index)
         identities = frame.instance._memory_identities()
         memory = frame.instance.memory(identities.index(what.memory))
         data = capi.MemoryView(frame.instance.store, memory).read(what.address, what.size)
         return int.from_bytes(data, "little") if what.size in (1, 2, 4, 8) else data
+
+
+def _alike(old: Any, new: Any) -> bool:
+    """Whether two values have the same bits, or refer to the same thing.
+
+    Python's own comparison takes a NaN for changed and a negative zero for zero, and may be the user's code.
+    """
+    match old, new:
+        case NaN(), NaN():
+            return old.bits == new.bits
+        case float(), float():
+            return float_bits("f64", old) == float_bits("f64", new)
+        case wasmtime.Func(), wasmtime.Func():
+            return capi.identity_of(old) == capi.identity_of(new)
+        case (int(), int()) | (bytes(), bytes()) | (capi.OpaqueReference(), capi.OpaqueReference()):
+            return bool(old == new)
+    return old is new
 
 
 def _writes(frame: Frame) -> bool:
