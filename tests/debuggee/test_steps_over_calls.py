@@ -17,7 +17,16 @@ from attrs import frozen
 
 from tests.debuggee._left_armed import nothing_of_a_step_is_left
 from tests.debuggee._programs import module_of, program
-from trio_wasmdbg import UNAVAILABLE, Debuggee, Frame, Guest, GuestInstance, events, open_debuggee
+from trio_wasmdbg import (
+    UNAVAILABLE,
+    Debuggee,
+    Frame,
+    Guest,
+    GuestInstance,
+    UsageError,
+    events,
+    open_debuggee,
+)
 
 GUEST = """
 (module
@@ -292,4 +301,70 @@ async def test_what_is_found_left_behind() -> None:
             with pytest.raises(AssertionError, match="a step has left a"):
                 nothing_of_a_step_is_left(it.debuggee)
             instance._debug_memory.set_u8(address, 0)
+        await it.debuggee.finish()
+
+
+# ── a frame further out is left, and then it is stepped ────────────────────────────────────────────
+
+
+async def in_the_leaf(it: Program) -> Frame:
+    it.debuggee.add_breakpoint("leaf", once=True)
+    event = await it.debuggee.run()
+    assert isinstance(event, events.Breakpoint)
+    frame: Frame = event.frame
+    return frame
+
+
+@pytest.mark.parametrize("how", ["step_over", "step_out", "run_to_return", "step"])
+async def test_after_an_early_return_a_step_begins_in_the_frame_that_is_left(how: str) -> None:
+    async with paused(CASES["returns"]) as (it, _):
+        frame = await in_the_leaf(it)
+        assert frame.parent is not None
+        assert frame.parent.function_name == "callee"
+        frame.parent.return_early(55)
+        event = await getattr(it.debuggee, how)()
+        assert shown(event) == ("Step", "go", (100, 55), 1)
+        assert event.returned == ((55,) if how in ("step_out", "run_to_return") else None)
+        assert isinstance(await it.debuggee.run(), events.Finished)
+        assert it.results == [1155, None]
+
+
+@pytest.mark.parametrize("how", ["step_over", "step_out", "run_to_return", "step"])
+async def test_after_a_throw_a_step_ends_where_it_is_caught(how: str) -> None:
+    async with paused(CASES["returns"]) as (it, _):
+        frame = await in_the_leaf(it)
+        assert frame.parent is not None
+        frame.parent.throw_exception(0, 8)
+        assert shown(await getattr(it.debuggee, how)()) == ("Step", "top", (8,), 0)
+        assert isinstance(await it.debuggee.run(), events.Finished)
+        assert it.results == [1008, None]
+
+
+@pytest.mark.parametrize("how", ["step_over", "step_out", "run_to_return"])
+async def test_a_frame_beyond_a_host_function_is_left_and_stepped_from(how: str) -> None:
+    async with paused(CASES["host function calls in"]) as (it, frame):
+        go = frame.address
+        it.debuggee.add_breakpoint("top", once=True)
+        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        frames = await it.debuggee.with_store(
+            lambda view: [each for activation in view.activations for each in activation.frames]
+        )
+        assert [each.function_name for each in frames] == ["top", "callee", "go", "top"]
+        assert frames[2].address == go
+        frames[1].return_early(9)
+        event = await getattr(it.debuggee, how)()
+        assert shown(event) == ("Step", "go", (100, 9), 1)
+        await it.debuggee.finish()
+        assert it.results == [1109, None]
+
+
+async def test_to_a_place_in_the_frame_that_is_left() -> None:
+    async with paused(CASES["returns"]) as (it, _):
+        frame = await in_the_leaf(it)
+        callee = frame.parent
+        assert callee is not None
+        callee.return_early(55)
+        with pytest.raises(UsageError, match="is not in callee"):
+            await it.debuggee.run_until(frame.module_offset)
+        assert shown(await it.debuggee.run_until(callee.module_offset)) == ("Step", "go", (100, 55), 1)
         await it.debuggee.finish()

@@ -16,7 +16,6 @@ import wasmtime
 from .. import capi
 from ..errors import InternalError, NotFoundError, UsageError, WrongStateError
 from ..instrument import Reserved
-from ..symbols import tag_names
 from ..wasm import NaN
 from ._modules import GuestModule
 
@@ -147,16 +146,12 @@ class InstanceAccess:
         return "a function of the host or an opaque module"
 
     def tag(self, tag: int | str) -> wasmtime.Tag:
-        """An exception tag by index, or by name (export, name section, ``module.name`` of its import)."""
+        """An exception tag by index, exported or not, or by its export's name."""
         if isinstance(tag, str):
             exported = self.exports.get(tag)
-            if isinstance(exported, wasmtime.Tag):
-                return exported
-            module = self._module.original
-            named = [index for index in range(len(module.tags)) if tag in tag_names(module, index)]
-            if not named:
-                raise NotFoundError(f"no tag is called {tag!r} in {self._module!r}")
-            tag = named[0]
+            if not isinstance(exported, wasmtime.Tag):
+                raise NotFoundError(f"no tag is exported as {tag!r} by {self._module!r}")
+            return exported
         self._check("tag", tag, len(self._module.original.tags))
         found: wasmtime.Tag = self._item(self._names.tag(tag), wasmtime.Tag)
         return found
@@ -164,7 +159,7 @@ class InstanceAccess:
     def make_exception(self, tag: int | str | wasmtime.Tag, *values: object) -> capi.WasmException:
         """A new exception, to be thrown by :meth:`Frame.throw_exception` or given to the guest.
 
-        :param tag: by index, by name, or any tag of the store (also a new one:
+        :param tag: by index, by its export's name, or any tag of the store (also a new one:
             ``wasmtime.Tag(store, type)``).
         :raises NotFoundError: there is no such tag.
         :raises TypeError, ValueError: the values are not what the tag's exceptions carry.

@@ -328,7 +328,7 @@ class Core:
         elif command.step is _INSTRUCTION:
             plan = make_plan(command.step, None, None, count=command.count)
         else:
-            frame = next(self.first_frames(1), None)
+            frame = self.stepped_from()
             caller = self._caller_of(frame) if frame is not None else None
             target = 0
             if command.offset is not None and frame is not None:
@@ -337,9 +337,8 @@ class Core:
                 command.step,
                 frame._place() if frame is not None else None,
                 caller._place() if caller is not None else None,
-                count=command.count,
                 target=target,
-                outer=[each._place() for each in self._catchers()],
+                outer=[each._place() for each in self._catchers(caller)],
             )
         self.arming.decider.plan = plan
         if plan is not None and plan.counted:
@@ -423,11 +422,22 @@ class Core:
         shown = self.shown_stack
         return [] if shown is None else activations_of(self, shown, self.calls.records)
 
-    def _catchers(self) -> Iterator[Frame]:
+    def stepped_from(self) -> Frame | None:
+        """The frame that a step begins in: the innermost one, or that which is to be left first of all."""
+        leave = self.edits.leave
+        if leave is None:
+            return next(self.first_frames(1), None)
+        frames = (frame for activation in self.activations() for frame in activation.frames)
+        return next(frame for frame in frames if frame.address == leave.fp)
+
+    def _catchers(self, caller: Frame | None) -> Iterator[Frame]:
         """Frames beyond the caller's to which an exception may lead; none where there are no tags."""
         if any(instance.module.original.tags for instance in self.state.instances):
-            return itertools.islice(self.first_frames(MAX_CATCHERS), 2, None)
-        return iter(())
+            for _ in range(MAX_CATCHERS):
+                caller = None if caller is None else caller.parent
+                if caller is None:
+                    return
+                yield caller
 
     def _caller_of(self, frame: Frame) -> Frame | None:
         parent = frame.parent
@@ -435,9 +445,9 @@ class Core:
             return parent
         # The first frame of a nested activation returns to a host function, and that in turn to
         # the guest frame below.
-        for activation in self.activations()[1:]:
+        for activation in self.activations():
             below = activation.exit_frame
-            if below is not None:
+            if below is not None and below.address > frame.address:
                 return below
         return None
 

@@ -179,7 +179,7 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
 
         :raises UsageError: the guest is not paused in a function that has this offset.
         """
-        frame = next(self._core.first_frames(1), None) if self.state is State.PAUSED else None
+        frame = self._core.stepped_from() if self.state is State.PAUSED else None
         if frame is None:
             raise UsageError("the guest is not paused in a function")
         frame.resume_point_at(ModuleOffset(offset))

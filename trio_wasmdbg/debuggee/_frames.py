@@ -349,7 +349,7 @@ class Frame(metaclass=NoPublicConstructor):
         It is thrown as if the instruction that comes next did it, in a caller the call under way: inside the
         ``try_table`` constructs around it.
 
-        :param tag: by index, or by its name, in this frame's instance; any tag of the store; or an
+        :param tag: by index, or by its export's name, in this frame's instance; any tag of the store; or an
             exception (then without *values*).
         :param values: what the exception carries.
         :raises NotFoundError: there is no such tag.
