@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -20,8 +22,10 @@ from tests.fuzz._generators import GENERATORS, NoModule
 
 CORPUS = Path(__file__).parent / "corpus"
 BATCH = 25
-PATIENCE = 20.0
-"""Seconds that a module may take, on the average of a batch, in all modes together."""
+PATIENCE = 20
+"""Seconds of CPU that a module may take, on the average of a batch, in all modes together."""
+BUSY = 20
+"""So many times as long a batch may take by the clock: the machine may have other things to do."""
 
 
 def work(name: str, first: int, count: int) -> int:
@@ -29,6 +33,7 @@ def work(name: str, first: int, count: int) -> int:
     from tests.fuzz._compare import compare
     from tests.spec._driver import Failure
 
+    resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE * count, PATIENCE * count + 5))
     generator, failed = GENERATORS[name], 0
     for seed in range(first, first + count):
         print(f"seed {seed}", flush=True)
@@ -57,10 +62,13 @@ def batch(name: str, first: int, counts: Counter[str]) -> int:
     command = [sys.executable, "-m", "tests.fuzz", "--work", name, "--seed", str(first)]
     try:
         child = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE * BATCH
-        )
+            command, env=environment, capture_output=True, text=True, check=False,
+            timeout=PATIENCE * BATCH * BUSY,
+        )  # fmt: skip
         out, died = child.stdout, "" if child.returncode in (0, 1) else f"died ({child.returncode})"
         died += f": {child.stderr[-2000:]}" if died else ""
+        if child.returncode == -signal.SIGXCPU:
+            died = "did not come to an end"
     except subprocess.TimeoutExpired as late:
         out, died = late.stdout.decode() if late.stdout is not None else "", "did not come to an end"
     at, wrong = first, set()
