@@ -13,6 +13,9 @@ import gc, os, signal, sys, threading, time
 import trio, wasmtime
 from trio_wasmdbg import capi, debug_wasm, events, load_module, make_engine, open_debuggee, run_debuggee
 
+# Where the tests run in the background, a shell has had SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 GUEST = """
 (module (import "host" "f" (func $f)) (memory 1 100)
   (func (export "spin") (loop (br 0)))

@@ -21,12 +21,12 @@ from tests.spec._values import Raw, take
 from trio_wasmdbg import capi
 from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
-    COVER_BASE,
     FRAME_MODES,
     KIND_LEFT,
     KIND_SITE,
     READS,
     SLOW,
+    STACK_SIZE,
     WRITES,
     ConditionPlaces,
     Flavour,
@@ -287,7 +287,7 @@ class World:
         self.error: BaseException | None = None
         self.random = Random(0)
         number = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
-        self.stack_size = 8 << 20
+        self.stack_size = STACK_SIZE
         self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.stack_size))
         self.current = wasmtime.Global(self.store, number, wasmtime.Val.i32(0))
         wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
@@ -388,7 +388,7 @@ class World:
                 low = self.random.randrange(1 << 17)
                 cover = cover_of([(low, low + self.random.randrange(1 << 12), 0, READS | WRITES)])
                 assert cover is not None
-                ctypes.memmove(instance.base + COVER_BASE, cover, len(cover))
+                ctypes.memmove(instance.base + layout.cover_base, cover, len(cover))
             for _ in range(2 if instance.entries else 0):
                 entry, slot = self.random.choice(instance.entries)
                 entry.value = slot if entry.value == 0 else 0

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
 import os
 import random
+import re
+import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 import wasmtime
 
 from tests.debuggee._support import ENGINE, load
-from trio_wasmdbg import Debuggee, Guest, events
+from trio_wasmdbg import Debuggee, Guest, StoreView, events
 from trio_wasmdbg.debuggee import process_census
 from trio_wasmdbg.testing import Report, StressFailure, _stress, stress
 
@@ -128,10 +134,92 @@ async def test_complaints_at_collection() -> None:
     assert "was never awaited" in await found_with(forgets)
 
 
+async def test_a_thread_that_ends_with_an_exception() -> None:
+    def fails() -> None:
+        raise KeyError("nobody catches it")
+
+    async def starts(guest: Guest) -> None:
+        thread = threading.Thread(target=fails)
+        thread.start()
+        thread.join()
+
+    assert "a thread ended with KeyError" in await found_with(starts, cycles=20)
+
+
+class Unraisable:
+    def __del__(self) -> None:
+        raise KeyError("in a finalizer")
+
+
+async def test_an_exception_in_a_finalizer() -> None:
+    async def drops(guest: Guest) -> None:
+        Unraisable()
+
+    assert "unraisable: " in await found_with(drops, cycles=20)
+
+
+async def test_left_over_threads() -> None:
+    go = threading.Event()
+
+    async def starts(guest: Guest) -> None:
+        threading.Thread(target=go.wait).start()
+
+    try:
+        found = await found_with(starts, cycles=800, debuggees=2)
+    finally:
+        go.set()
+    assert re.search(r"left over after .*: threads: ", found)
+
+
+async def test_left_over_tasks() -> None:
+    go = trio.Event()
+
+    async def starts(guest: Guest) -> None:
+        trio.lowlevel.spawn_system_task(go.wait)
+
+    try:
+        found = await found_with(starts, cycles=800, debuggees=2)
+    finally:
+        go.set()
+        await trio.testing.wait_all_tasks_blocked()
+    assert re.search(r"left over after .*: trio tasks: ", found)
+
+
+async def test_left_over_memory_maps() -> None:
+    maps: list[mmap.mmap] = []
+
+    async def maps_memory(guest: Guest) -> None:
+        maps.append(mmap.mmap(-1, mmap.PAGESIZE))
+
+    try:
+        found = await found_with(maps_memory, cycles=800, debuggees=2)
+    finally:
+        for each in maps:
+            each.close()
+    assert re.search(r"left over after .*: memory maps: ", found)
+
+
+async def test_left_over_host_functions() -> None:
+    """They live as long as their stores."""
+    stores: list[wasmtime.Store] = []
+
+    def make_store() -> wasmtime.Store:
+        stores.append(wasmtime.Store(ENGINE))
+        return stores[-1]
+
+    with pytest.raises(StressFailure) as failure:
+        await stress(
+            await body_with(nothing), make_store=make_store, cycles=800, seconds=60, seed=3, debuggees=2
+        )
+    stores.clear()
+    gc.collect()
+    assert re.search(r"left over after .*: host functions: ", everything(failure.value))
+
+
 async def test_a_stalled_loop() -> None:
     async def computes(guest: Guest) -> None:
-        until = time.monotonic() + 0.3
-        while time.monotonic() < until:
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
             pass
 
     assert "kept the loop for" in await found_with(computes, cycles=10, longest_computation=0.1)
@@ -148,10 +236,16 @@ async def test_a_life_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None
 
 async def test_an_attack_can_be_cancelled() -> None:
     progress: list[int] = []
-    with trio.move_on_after(1.5) as scope:
-        await stress(seconds=60, progress=lambda report: progress.append(report.counts["cycles"]))
+
+    def on_progress(report: Report) -> None:
+        progress.append(report.counts["cycles"])
+        if len(progress) == 4:
+            scope.cancel()
+
+    with trio.CancelScope() as scope:
+        await stress(seconds=60, progress=on_progress)
     assert scope.cancelled_caught
-    assert len(progress) >= 2
+    assert len(progress) >= 4
     assert process_census()["call futures"] == 0
 
 
@@ -177,7 +271,20 @@ async def skip_a_breakpoint(debuggee: Debuggee, run: Run) -> events.Event:
     return await run(debuggee) if isinstance(event, events.Breakpoint) else event
 
 
-FAULTS = {"loses an event": lose_an_event, "skips breakpoints": skip_a_breakpoint}
+async def tell_twice(debuggee: Debuggee, run: Run) -> events.Event:
+    event = told.pop(debuggee, None) or await run(debuggee)
+    if isinstance(event, events.HostCallEntered) and event.frame is not None:
+        told[debuggee] = event
+    return event
+
+
+told: weakref.WeakKeyDictionary[Debuggee, events.Event] = weakref.WeakKeyDictionary()
+
+FAULTS = {
+    "loses an event": lose_an_event,
+    "invents an event": tell_twice,
+    "skips breakpoints": skip_a_breakpoint,
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -190,16 +297,58 @@ async def test_faults_of_the_library(fault: str, monkeypatch: pytest.MonkeyPatch
         # The runs that show what is right are not to be wrong in the same way.
         return await (FAULTS[fault](self, run) if broken > 200 and broken % 3 == 0 else run(self))
 
-    async def no_keeper(self: object) -> None:
-        """The lives in the store that is kept open have no number: none of them can be run again alone."""
-
     monkeypatch.setattr(Debuggee, "run", faulty)
-    monkeypatch.setattr(_stress._run._Run, "_keeper", no_keeper)
     with pytest.raises(StressFailure) as failure:
         await stress(seconds=40, seed=5, profile="cancel")
     text = everything(failure.value)
     assert "not what it did when it was left alone" in text
     assert "again: python -m trio_wasmdbg stress --seed 5 --profile cancel --cycle" in text
+
+
+async def test_a_query_that_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_store = Debuggee.with_store
+
+    async def faulty(self: Debuggee, fn: Callable[[StoreView], Any]) -> Any:
+        await with_store(self, fn)
+        return await with_store(self, fn)
+
+    monkeypatch.setattr(Debuggee, "with_store", faulty)
+    with pytest.raises(StressFailure) as failure:
+        await stress(seconds=60, cycles=100, seed=5, profile="cancel")
+    assert re.search("a query has run 2 times|not run whole or not at all", everything(failure.value))
+
+
+async def test_a_life_that_changes_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store's other instances are as they were, and answer."""
+    body = _stress._scenario._Body
+    run, call = body.run, Guest.call
+
+    async def writes(self: Any, guest: Guest) -> Any:
+        for instance, _ in self._stage.left:
+            instance.write_memory(100, b"changed")
+        return await run(self, guest)
+
+    monkeypatch.setattr(body, "run", writes)
+    with pytest.raises(StressFailure) as failure:
+        await stress(seconds=60, cycles=100, seed=5, profile="cancel")
+    assert "another life has changed this one's instance" in everything(failure.value)
+    monkeypatch.setattr(body, "run", run)
+
+    async def off_by_one(self: Guest, func: wasmtime.Func, *arguments: object) -> Any:
+        result = await call(self, func, *arguments)
+        return result + 1 if arguments == (5,) else result
+
+    monkeypatch.setattr(Guest, "call", off_by_one)
+    with pytest.raises(StressFailure) as failure:
+        await stress(seconds=60, cycles=100, seed=5, profile="cancel")
+    assert "the store's instances answer" in everything(failure.value)
+
+
+async def test_a_kept_life_that_fails_is_repeated_alone() -> None:
+    """Lives in the store that is kept open have negative numbers."""
+    report = await stress(seconds=60, cycles=100, seed=5, cycle=-3)
+    assert report.counts["cycles in one store"] > 0
+    assert report.counts["cycles"] == report.counts["cycles in one store"] + 1
 
 
 async def test_a_teardown_that_leaves_a_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ def add_stress_parser(commands: Any) -> None:
         help=f"which attacks are preferred: {', '.join(PROFILE_NAMES)} (default: %(default)s)",
     )  # fmt: skip
     stress.add_argument(
-        "--cycle", type=_number, metavar="N", help="only this cycle, over and over, until the time is up"
+        "--cycle", type=int, metavar="N", help="only this cycle, over and over, until the time is up"
     )
     stress.add_argument("--json", action="store_true", help="the report as JSON on standard output")
 

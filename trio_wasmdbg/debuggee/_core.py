@@ -60,6 +60,14 @@ MAX_CATCHERS = 1_000
 class Core:
     """Everything about one debuggee except the handle."""
 
+    # A dictionary for so many takes a kilobyte and a half, and there may be ten thousand of these.
+    __slots__ = (
+        "_collected", "_collection", "_dropped", "_finished", "_inject_scopes", "_paused_in",
+        "_responses_in", "_scope", "_show_again", "_shown", "arming", "calls", "closed", "commands",
+        "counts", "edits", "ended", "ending", "evaluation", "fatal", "generation", "limiter", "responses",
+        "state", "stop_on_host_calls", "stop_on_instances", "store", "tellers", "token", "told", "watching",
+    )  # fmt: skip
+
     def __init__(self, store: wasmtime.Store, state: StoreState, limiter: trio.CapacityLimiter) -> None:
         self.store = store
         self.state = state

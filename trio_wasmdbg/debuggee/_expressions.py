@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from .. import capi
 from ..expressions import (
@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_in", "format_in"]
 
+T = TypeVar("T")
+Key: TypeAlias = tuple[str, int, tuple[ValType, ...]]
+"""A text, and where it was checked: function and types of the operands."""
+
 _KEPT = 1_024
-"""Texts, checked at a place, that are kept: a condition is evaluated at its place again and again."""
+"""Texts, checked at a place, that a module keeps, the last ones: a condition is evaluated at its place again
+and again.  They go with the module, which nothing of ours may keep alive."""
 
 
 class FrameReader:
@@ -78,15 +83,29 @@ def _scope(module: GuestModule, function: int, operands: tuple[ValType, ...]) ->
     return Scope.at(module.original, function, locals, operands)
 
 
-@lru_cache(_KEPT)
 def _checked(
     text: str, module: GuestModule, function: int, operands: tuple[ValType, ...]
 ) -> TypedExpression:
-    return check(parse(text), _scope(module, function, operands))
+    kept, key = module._checked, (text, function, operands)
+    found = kept.get(key)
+    if found is None:
+        found = check(parse(text), _scope(module, function, operands))
+        _keep(kept, key, found)
+    return found
 
 
-@lru_cache(_KEPT)
 def _checked_template(
     text: str, module: GuestModule, function: int, operands: tuple[ValType, ...]
 ) -> TypedTemplate:
-    return check_template(parse_template(text), _scope(module, function, operands))
+    kept, key = module._checked_templates, (text, function, operands)
+    found = kept.get(key)
+    if found is None:
+        found = check_template(parse_template(text), _scope(module, function, operands))
+        _keep(kept, key, found)
+    return found
+
+
+def _keep(kept: OrderedDict[Key, T], key: Key, checked: T) -> None:
+    kept[key] = checked
+    if len(kept) > _KEPT:
+        kept.popitem(last=False)

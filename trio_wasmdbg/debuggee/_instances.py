@@ -14,11 +14,9 @@ from .. import capi
 from ..engine import SLOT_LAYOUTS, Range, decode_value, encode_value
 from ..errors import InternalError, StoreLimitError
 from ..instrument import (
-    COVER_BASE,
     PRECISE,
     READS,
     WATCH_BASE,
-    WATCH_ENTRIES,
     WATCH_ENTRY_SIZE,
     WRITES,
     NoFlavourError,
@@ -341,11 +339,11 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         memory.write(WATCH_BASE, bytes(2))
         for number, (first, end, index, kinds) in enumerate(ranges):
             entry = struct.pack("<QQII8x", first, end, index, kinds)
-            memory.write(WATCH_ENTRIES + number * WATCH_ENTRY_SIZE, entry)
+            memory.write(self._layout.watch_entries + number * WATCH_ENTRY_SIZE, entry)
         memory.set_u32(WATCH_BASE + 4, len(ranges))
         cover = cover_of(ranges)
         self._coverable = cover is not None
-        memory.write(COVER_BASE, cover or b"")
+        memory.write(self._layout.cover_base, cover or b"")
         active = [any(kinds & kind for _, _, _, kinds in ranges) for kind in (WRITES, READS)]
         memory.write(WATCH_BASE, bytes(active))
         self._watched = list(ranges)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 import wasmtime
@@ -46,6 +47,10 @@ from ._short_runs import Length
 from ._threads import collections_held_back, compute
 from ._twins import Twin, TwinCache
 from ._util import NoPublicConstructor
+
+if TYPE_CHECKING:
+    from ..expressions import TypedExpression, TypedTemplate
+    from ._expressions import Key
 
 __all__ = ["GuestModule", "Source", "load_module", "read_source"]
 
@@ -93,6 +98,9 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._locations: dict[tuple[int, int], Location] = {}
         self._lengths: dict[tuple[int, int], Length] = {}
         """By function and resume point: how long a step may take (see ``_short_runs``)."""
+        self._checked: OrderedDict[Key, TypedExpression] = OrderedDict()
+        self._checked_templates: OrderedDict[Key, TypedTemplate] = OrderedDict()
+        """See ``_expressions``."""
 
     def __repr__(self) -> str:
         count = len(self._bodies)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from ..addresses import ModuleOffset
-from ..instrument import TRACE_BASE, TRACE_ENTRIES, TRACE_LENGTH
+from ..instrument import TRACE_ENTRIES, TRACE_LENGTH
 from ..wasm import disassemble
 
 if TYPE_CHECKING:
@@ -80,12 +80,12 @@ class Branch:
 
 def _notes(instance: GuestInstance, count: int) -> list[tuple[int, int]]:
     """(function, resume point) of the last *count* notes, oldest first; at most 65,536 are kept."""
-    memory = instance._debug_memory
-    head = memory.u32(TRACE_BASE)
-    wrapped = memory.u64(TRACE_BASE + 8) >= TRACE_LENGTH
+    memory, base = instance._debug_memory, instance._layout.trace_base
+    head = memory.u32(base)
+    wrapped = memory.u64(base + 8) >= TRACE_LENGTH
     found = []
     for number in range(head - min(count, TRACE_LENGTH if wrapped else head), head):
-        entry = TRACE_ENTRIES + number % TRACE_LENGTH * 8
+        entry = base + TRACE_ENTRIES + number % TRACE_LENGTH * 8
         found.append((memory.u32(entry), memory.u32(entry + 4)))
     return found
 
@@ -129,7 +129,7 @@ def last_branches(instance: GuestInstance, count: int) -> list[Branch]:
 
 def executed_instructions(instance: GuestInstance) -> int:
     """How many instructions were noted in an instance, exactly."""
-    return instance._debug_memory.u64(TRACE_BASE + 8)
+    return instance._debug_memory.u64(instance._layout.trace_base + 8)
 
 
 def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
@@ -150,5 +150,5 @@ def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
 def forget(instance: GuestInstance) -> None:
     """Begin anew."""
     layout = instance._layout
-    instance._debug_memory.write(TRACE_BASE, bytes(16))
+    instance._debug_memory.write(layout.trace_base, bytes(16))
     instance._debug_memory.fill(layout.counts_base, 4 * layout.stops, 0)

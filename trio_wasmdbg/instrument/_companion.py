@@ -90,7 +90,7 @@ def slow_twin(
         (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note, imports.countdown)),
         (FuncType((I32, I32, I32), ()), note_function(additions, instrumented.layout)),
         (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
-        (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, 0)),
+        (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, instrumented.layout, 0)),
         (FuncType((I64, I64, I64), (I32,)), outside_function()),
     ]
     functions = [uleb(additions.type_index(type)) for type, _ in added]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from ..wasm import I32, Instruction
 from . import _emit as emit
 from ._additions import Additions
-from ._layout import COVER_BASE, COVER_MEMORIES
+from ._layout import COVER_MEMORIES, COVER_SIZE
 from ._stores import Copied
 from ._watch import READS, WRITES, Access, accesses
 
@@ -24,7 +24,7 @@ _WIDTHS = (1, 2, 4, 8, 16)
 
 
 def cover_of(ranges: Iterable[tuple[int, int, int, int]]) -> bytes | None:
-    """What lies at ``COVER_BASE`` while these ranges are watched: (first address, end, memory index, kinds).
+    """What lies at ``cover_base`` while these ranges are watched: (first address, end, memory index, kinds).
 
     None if one of them is in a memory that has no place there.
     """
@@ -52,33 +52,35 @@ def covered(instruction: Instruction, kinds: int) -> tuple[Access, ...]:
 
 
 def is_covered(
-    additions: Additions, access: Access, kinds: int, operands: Mapping[int, Copied]
+    additions: Additions, base: int, access: Access, kinds: int, operands: Mapping[int, Copied]
 ) -> bytes:
     """Code that pushes an i32: not 0 if the access may touch a watched range.
 
+    :param base: the layout's ``cover_base``.
     :param operands: the instruction's, by number from the lowest.
     """
     wide = additions.module.memories[access.memory].type.limits.is64
     tests = []
     for kind in (READS, WRITES):
         if access.kind & kind & kinds:
+            at = base + _place(access, kind)
             if access.size is None:
-                tests.append(_spans(additions, access, kind, operands))
+                tests.append(_spans(additions, at, access, operands))
             else:
-                tests.append(_touches(additions, access, kind, operands, wide))
+                tests.append(_touches(additions, at, access, operands, wide))
     return tests[0] if len(tests) == 1 else tests[0] + tests[1] + b"\x72"
 
 
-def _words(access: Access, kind: int) -> int:
+def _place(access: Access, kind: int) -> int:
     width = 1 if access.size is None else access.size
-    return COVER_BASE + ((access.memory * 2 + (kind == WRITES)) * len(_WIDTHS) + _WIDTHS.index(width)) * 16
+    return access.memory * COVER_SIZE + ((kind == WRITES) * len(_WIDTHS) + _WIDTHS.index(width)) * 16
 
 
 def _touches(
-    additions: Additions, access: Access, kind: int, operands: Mapping[int, Copied], wide: bool
+    additions: Additions, at: int, access: Access, operands: Mapping[int, Copied], wide: bool
 ) -> bytes:
     """``address + offset - low <u count``: addresses that are too large wrap, but then the access traps."""
-    at, zero = _words(access, kind), emit.i32_const(0)
+    zero = emit.i32_const(0)
     address = emit.local_get(operands[access.address].local)
     if wide:
         load, const, add, subtract, below = 0x29, emit.i64_const, b"\x7c", b"\x7d", b"\x54"
@@ -90,9 +92,9 @@ def _touches(
     return address + low + subtract + count + below
 
 
-def _spans(additions: Additions, access: Access, kind: int, operands: Mapping[int, Copied]) -> bytes:
+def _spans(additions: Additions, at: int, access: Access, operands: Mapping[int, Copied]) -> bytes:
     """``address < low + count and address + length > low``, with 64 bits."""
-    at, zero = _words(access, kind), emit.i32_const(0)
+    zero = emit.i32_const(0)
 
     def operand(number: int) -> bytes:
         copied = operands[number]

@@ -192,8 +192,9 @@ class FlavourBuilder(FastTwinBuilder):
             tests.append(self._point_test(k, operands))
         instruction = self._typed.instructions[k]
         own = dict(enumerate(operands[len(operands) - max(instruction.op.pop_count, 0) :]))
+        base = self._imports.owner.layout.cover_base
         for access in covered(instruction, self._options.watched):
-            tests.append(is_covered(self._additions, access, self._options.watched, own))
+            tests.append(is_covered(self._additions, base, access, self._options.watched, own))
         return tests
 
     def _point_test(self, k: int, operands: list[Copied]) -> bytes:

@@ -4,9 +4,7 @@ The debug memory is one linear memory appended to the module, of a fixed size (s
 constant of the machine code)::
 
     0 .. stack_size      the shadow stack, growing down
-    trace_base           the instructions executed last, where that is wanted
-    watch_entries        the ranges of memory that are watched
-    watch_base           how many there are, and how accesses are compared with them
+    WATCH_BASE           how many ranges of memory are watched, and for what
     instance_id          u32, written by the host after instantiation
     sites_base ..        one byte for each check site of the fast twins
     stops_base ..        one byte for each instruction of the module
@@ -14,6 +12,9 @@ constant of the machine code)::
     blocks_base ..       bytes for the check sites of flavours, given out as they are made
     entries_base ..      four bytes for each instruction: the slot of a flavour to be entered there, or 0
     heads_base ..        four bytes for each defined function: the address of its first entry, or 0
+    trace_base           the instructions executed last, where that is wanted
+    watch_entries        the ranges of memory that are watched
+    cover_base           how flavours compare accesses with them
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from ..wasm import Module
 
 __all__ = [
     "ASK",
-    "COVER_BASE",
     "COVER_MEMORIES",
     "HOOK_SLOT",
     "KIND_LEFT",
@@ -34,21 +34,22 @@ __all__ = [
     "KIND_TRAP",
     "KIND_WATCH",
     "STACK_SIZE",
-    "TRACE_BASE",
     "TRACE_ENTRIES",
     "TRACE_LENGTH",
     "WATCH_BASE",
     "WATCH_CAPACITY",
-    "WATCH_ENTRIES",
     "WATCH_ENTRY_SIZE",
     "NO_DISPATCH",
     "Layout",
     "Reserved",
 ]
 
-STACK_SIZE = 8 << 20
+STACK_SIZE = (8 << 20) + 3072
 """Bytes of shadow stack.  About eight times what the machine stack of a guest can hold in frames of
-usual size, so that the machine stack overflows first."""
+usual size, so that the machine stack overflows first.
+
+The outermost frames lie in one page of the machine's memory with what is in use of the rest, if the module
+is a small one: there may be ten thousand guests."""
 
 PAGE = 65536
 
@@ -101,6 +102,9 @@ class Layout:
         the function is to go on in when it comes there, or 0.
     :ivar heads_base: address of the u32 of the first defined function: the address of the entry that belongs
         to its first instruction, or 0 while it has no flavour.
+    :ivar trace_base: address of what slow twins note of the instructions they execute (see ``_trace``).
+    :ivar watch_entries: address of the table of watched ranges (see ``_watch``).
+    :ivar cover_base: address of what flavours compare accesses with (see ``_cover``).
     :ivar memory_pages: size of the debug memory in pages of 64 KiB.
     :ivar functions: number of defined functions.
     :ivar first_stub_slot: index of the first stub: one for each different list of results, in the order in
@@ -122,6 +126,9 @@ class Layout:
     blocks: int
     entries_base: int
     heads_base: int
+    trace_base: int
+    watch_entries: int
+    cover_base: int
     memory_pages: int
     functions: int
     first_stub_slot: int
@@ -139,32 +146,32 @@ class Layout:
         blocks = sites + SPARE_BLOCKS
         entries_base = blocks_base + blocks + 3 & ~3
         heads_base = entries_base + 4 * stops
-        pages = (heads_base + 4 * functions + PAGE - 1) // PAGE
+        trace_base = heads_base + 4 * functions + 15 & ~15
+        watch_entries = trace_base + TRACE_ENTRIES + 8 * TRACE_LENGTH
+        cover_base = watch_entries + WATCH_CAPACITY * WATCH_ENTRY_SIZE
+        pages = (cover_base + COVER_MEMORIES * COVER_SIZE + PAGE - 1) // PAGE
         first_stub_slot = HOOK_SLOT + 1 + functions
         first_free_slot = first_stub_slot + stubs
         slots = first_free_slot + functions + SPARE_SLOTS
         return cls(
             STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, counts_base, blocks_base, blocks,
-            entries_base, heads_base, pages, functions, first_stub_slot, first_free_slot, slots,
+            entries_base, heads_base, trace_base, watch_entries, cover_base, pages, functions,
+            first_stub_slot, first_free_slot, slots,
         )  # fmt: skip
 
 
-TRACE_BASE = STACK_SIZE
-"""What slow twins note of the instructions they execute (see ``_trace``)."""
-TRACE_ENTRIES = TRACE_BASE + 16
+TRACE_ENTRIES = 16
+"""From ``trace_base`` to the ring of entries."""
 TRACE_LENGTH = 1 << 16
 """Entries of the ring: the last instructions that are remembered."""
-WATCH_ENTRIES = TRACE_ENTRIES + 8 * TRACE_LENGTH
 WATCH_ENTRY_SIZE = 32
 WATCH_CAPACITY = 125
 """Ranges that fit the table; the host merges what is more, and sorts out false alarms."""
-COVER_BASE = WATCH_ENTRIES + WATCH_CAPACITY * WATCH_ENTRY_SIZE
-"""What flavours compare accesses with (see ``_cover``)."""
 COVER_MEMORIES = 16
-"""Memories that this is known of: the first ones."""
-# What every guest has in use lies together, from here on: a small module's fits into one page of the
-# machine's memory, and there may be ten thousand guests.
-WATCH_BASE = COVER_BASE + COVER_MEMORIES * 160 + 4095 & ~4095
+"""Memories that flavours can compare with: the first ones."""
+COVER_SIZE = 160
+"""Bytes for each of them."""
+WATCH_BASE = STACK_SIZE
 """The table of watched memory ranges (see ``_watch``): its head."""
 INSTANCE_ID = WATCH_BASE + 32
 SITES_BASE = WATCH_BASE + 64

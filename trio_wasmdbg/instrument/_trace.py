@@ -6,7 +6,7 @@ import, is decremented, and when it is not positive any more, the host is asked.
 
 Noted are, in the debug memory:
 
-* at ``TRACE_BASE``: u32 head, a count of entries ever written; at +8 the u64 number of instructions;
+* at ``trace_base``: u32 head, a count of entries ever written; at +8 the u64 number of instructions;
   from +16 a ring of entries: u32 function index, u32 resume point;
 * from ``counts_base``: for each stop byte a u32, how often its instruction was come to.
 """
@@ -17,7 +17,7 @@ from ..wasm import I32
 from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET
-from ._layout import KIND_STOP, TRACE_BASE, TRACE_ENTRIES, TRACE_LENGTH, Layout
+from ._layout import KIND_STOP, TRACE_ENTRIES, TRACE_LENGTH, Layout
 
 __all__ = ["ASKS", "COUNTS", "NOTES", "note_function", "stop_function"]
 
@@ -36,18 +36,19 @@ def note_function(additions: Additions, layout: Layout) -> bytes:
     fp, rp, at, head, entry, count = range(6)
     get, access = emit.local_get, additions.memory_access
     zero, one = emit.i32_const(0), emit.i32_const(1)
+    base = layout.trace_base
     return b"".join(
         [
             emit.local_groups([(3, I32)]),
-            zero + access(0x28, TRACE_BASE) + emit.local_tee(head),
+            zero + access(0x28, base) + emit.local_tee(head),
             emit.i32_const(TRACE_LENGTH - 1) + emit.I32_AND + emit.i32_const(3) + b"\x74",  # i32.shl
             emit.local_tee(entry),
             get(fp) + access(0x28, 0) + emit.i32_const(0x7FFF_FFFF) + emit.I32_AND,
-            access(0x36, TRACE_ENTRIES),
-            get(entry) + get(rp) + access(0x36, TRACE_ENTRIES + 4),
-            zero + get(head) + one + emit.I32_ADD + access(0x36, TRACE_BASE),
-            zero + zero + access(0x29, TRACE_BASE + 8) + emit.i64_const(1) + b"\x7c",
-            access(0x37, TRACE_BASE + 8),
+            access(0x36, base + TRACE_ENTRIES),
+            get(entry) + get(rp) + access(0x36, base + TRACE_ENTRIES + 4),
+            zero + get(head) + one + emit.I32_ADD + access(0x36, base),
+            zero + zero + access(0x29, base + 8) + emit.i64_const(1) + b"\x7c",
+            access(0x37, base + 8),
             get(at) + emit.i32_const(layout.stops_base) + emit.I32_SUB + emit.i32_const(2) + b"\x74",
             emit.local_tee(count),
             get(count) + access(0x28, layout.counts_base) + one + emit.I32_ADD,

@@ -24,7 +24,7 @@ from ..wasm import I32, Instruction, MemArg, Module, ValType
 from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET, FrameLayout
-from ._layout import KIND_WATCH, WATCH_BASE, WATCH_ENTRIES, WATCH_ENTRY_SIZE
+from ._layout import KIND_WATCH, WATCH_BASE, WATCH_ENTRY_SIZE, Layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,7 +191,7 @@ def _extend(type: ValType) -> bytes:
     return b"\xad" if type == I32 else b""  # i64.extend_i32_u
 
 
-def watch_function(additions: Additions, hook: int) -> bytes:
+def watch_function(additions: Additions, layout: Layout, hook: int) -> bytes:
     """The body of (frame pointer, resume point, address i64, size i64, memory << 2 | kind) -> i32.
 
     Asks the host if a watched range is touched, and returns its answer; else 0.
@@ -209,7 +209,7 @@ def watch_function(additions: Additions, hook: int) -> bytes:
             emit.i32_const(0),
             load32(0x28, WATCH_BASE + 4),
             emit.local_set(left),
-            emit.i32_const(WATCH_ENTRIES),
+            emit.i32_const(layout.watch_entries),
             emit.local_set(entry),
             emit.BLOCK_EMPTY,  # $none
             get(size) + b"\x50" + emit.br_if(0),  # i64.eqz

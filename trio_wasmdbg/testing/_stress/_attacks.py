@@ -7,17 +7,19 @@ holder's code; an :class:`Inspector`, the run's one trio instrument, feeds it.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import gc
 import heapq
 import itertools
+import os
 import time
 from collections.abc import Callable
 from typing import Any
 
 import trio
 
-__all__ = ["FUSE", "Fuse", "Inspector"]
+__all__ = ["FUSE", "Delays", "Fuse", "Inspector"]
 
 FUSE: contextvars.ContextVar[Fuse | None] = contextvars.ContextVar("trio_wasmdbg stress", default=None)
 
@@ -77,10 +79,38 @@ class Fuse:
             self._on_error("an attack raised", exc)
 
 
-class Inspector(trio.abc.Instrument):
-    """Feeds the fuses, and measures how long each step of a life's tasks keeps the loop."""
+_NOTE_DELAYS_EVERY = 0.25
+"""Seconds."""
 
-    def __init__(self, on_stall: Callable[[str, float, float], None], wall: float, cpu: float) -> None:
+
+class Delays:
+    """For how long threads of this process were ready to compute and had no processor."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self._total = 0
+
+    def seconds(self) -> float:
+        """Of all threads together, from the beginning; 0 where it is not known (Linux tells it)."""
+        with contextlib.suppress(OSError):
+            for task in os.listdir("/proc/self/task"):
+                # A thread may be gone by now.
+                with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/schedstat", "rb") as file:
+                    now = int(file.read().split()[1])
+                    self._total += max(0, now - self._last.get(task, 0))
+                    self._last[task] = now
+        return self._total / 1e9
+
+
+class Inspector(trio.abc.Instrument):
+    """Feeds the fuses, and measures how long each step of a life's tasks keeps the loop.
+
+    A step that was long because other processes have used the machine meanwhile is nobody's stall.
+    """
+
+    def __init__(
+        self, on_stall: Callable[[str, float, float], None], wall: float, cpu: float, delays: Delays
+    ) -> None:
         self.longest = 0.0
         self.steps = 0
         self._on_stall = on_stall
@@ -88,6 +118,9 @@ class Inspector(trio.abc.Instrument):
         self._began = self._cpu_began = 0.0
         self._collecting = 0.0
         self._collected = 0.0
+        self._delays = delays
+        self._noted = self._delayed = 0.0
+        """When delays were looked at last, and what they came to."""
 
     def before_run(self) -> None:
         """Nothing to do; the instrument is added to a run that is under way."""
@@ -111,6 +144,9 @@ class Inspector(trio.abc.Instrument):
         self._collected = 0.0
         self._cpu_began = time.thread_time()
         self._began = time.perf_counter()
+        if self._began - self._noted > _NOTE_DELAYS_EVERY:
+            self._noted, self._delayed = self._began, self._delays.seconds()
+            self._began = time.perf_counter()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         if not self._began:
@@ -118,7 +154,9 @@ class Inspector(trio.abc.Instrument):
         took = time.perf_counter() - self._began - self._collected
         if took > self.longest or took > self._cpu:
             self.longest = max(self.longest, took)
-            computed = time.thread_time() - self._cpu_began - self._collected
+            computed = max(0.0, time.thread_time() - self._cpu_began - self._collected)
+            if took > self._wall:
+                took -= self._delays.seconds() - self._delayed
             if took > self._wall or computed > self._cpu:
                 self._on_stall(task.name, took, computed)
 

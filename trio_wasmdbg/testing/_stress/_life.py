@@ -33,13 +33,15 @@ from trio_wasmdbg import (
     run_debuggee,
 )
 
-from ...engine import Breakpoint
+from ...engine import Breakpoint, Watchpoint
 from ._attacks import FUSE, Fuse
 from ._client import disconnecting_client
 from ._profiles import Profile
 from ._scenario import Op, Scenario, Stage, Trace, signature
 
 __all__ = ["WAYS", "Life"]
+
+Noise = Breakpoint | Watchpoint
 
 WAYS = ("leave", "raise", "scope", "cancel()", "nursery", "lose the handle")
 """How a debuggee is dropped."""
@@ -289,20 +291,45 @@ class Life:
         thread.start()
         thread.join()
 
-    def _noise(self, noise: list[Breakpoint]) -> Callable[[], None]:
+    def _noise(self, noise: list[Noise]) -> Callable[[], None]:
+        during = self._operations
+
         def strike() -> None:
             handle = self._handle() if self._handle is not None else None
-            if handle is None or not self._interruptible:
+            # One that comes late, from a slice of the operation before, would never be taken away.
+            if handle is None or not self._interruptible or during != self._operations:
                 return
             self._counts["breakpoint edits"] += 1
             if noise and self._chance(0.4):
-                handle.remove_breakpoint(noise.pop())
+                _remove([noise.pop()], handle)
             else:
-                program = self._scenario.program
-                names: tuple[str | int, ...] = program.functions if program is not None else (0,)
-                noise.append(handle.add_breakpoint(self._rng.choice(names), at_end=self._chance(0.3)))
+                noise.append(self._some_stop(handle))
 
         return strike
+
+    def _some_stop(self, handle: Debuggee) -> Noise:
+        """A breakpoint or watchpoint anywhere, of any kind."""
+        instance = self._stage.instance
+        if self._stage.ready and instance is not None and self._chance(0.25):
+            self._counts["watchpoint edits"] += 1
+            access = self._rng.choice(("write", "read", "access", "change"))
+            return handle.watch_memory(instance, 4 * self._rng.randrange(1024), 4, access=access)
+        program = self._scenario.program
+        names: tuple[str | int, ...] = program.functions if program is not None else (0,)
+        how: dict[str, Any] = {"at_end": self._chance(0.3)}
+        match self._rng.randrange(6):
+            case 0:
+                # No function has this local, or its condition is mostly false: each is to be tried.
+                how["condition"] = self._rng.choice(("x == 3", "x & 1", "z > 0", "n % 3 == 0", "no_such > 1"))
+            case 1:
+                how["condition"] = lambda frame: frame.depth % 3 == 1
+            case 2:
+                how["callback"] = self._called_back
+        return handle.add_breakpoint(self._rng.choice(names), **how)
+
+    async def _called_back(self, event: events.Breakpoint) -> bool:
+        await trio.lowlevel.checkpoint()
+        return event.frame is not None and event.frame.depth % 2 == 0
 
     async def _intrude(self) -> None:
         handle = self._handle() if self._handle is not None else None
@@ -315,7 +342,7 @@ class Life:
         except (WrongStateError, trio.ClosedResourceError):
             pass
 
-    def _arm(self, op: Op, scope: trio.CancelScope, tries: int, noise: list[Breakpoint]) -> None:
+    def _arm(self, op: Op, scope: trio.CancelScope, tries: int, noise: list[Noise]) -> None:
         """Plan the attacks on one operation."""
         profile = self._profile
         if tries < _MOST_CANCELS and self._chance(profile.cancel):
@@ -375,7 +402,7 @@ class Life:
 
     async def _perform(self, debuggee: Debuggee, op: Op, own: dict[int, int]) -> events.Event | None:
         """Issue an operation until it has given its event; None: the debuggee was dropped."""
-        noise: list[Breakpoint] = []
+        noise: list[Noise] = []
         tries = disturbances = 0
         try:
             while True:
@@ -398,6 +425,11 @@ class Life:
                     return None
                 if isinstance(event, events.Interrupted):
                     self._counts["interrupted"] += 1
+                elif isinstance(event, events.Watch):
+                    self._counts["watched"] += 1
+                    mine = tuple(each for each in event.breakpoints if each.id in own)
+                    if mine:
+                        return events.Breakpoint(event.location, event.frame, mine)
                 elif isinstance(event, events.Breakpoint) and not any(
                     breakpoint.id in own for breakpoint in event.breakpoints
                 ):
@@ -513,9 +545,13 @@ class Life:
         return tuple(instance.read_memory(address, 4) for address in _SCRATCH)
 
 
-def _remove(breakpoints: list[Breakpoint], debuggee: Debuggee) -> None:
-    while breakpoints:
-        debuggee.remove_breakpoint(breakpoints.pop())
+def _remove(noise: list[Noise], debuggee: Debuggee) -> None:
+    while noise:
+        each = noise.pop()
+        if isinstance(each, Watchpoint):
+            debuggee.remove_watchpoint(each)
+        else:
+            debuggee.remove_breakpoint(each)
 
 
 def _collect() -> None:
