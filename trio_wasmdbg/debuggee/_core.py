@@ -63,9 +63,10 @@ class Core:
     # A dictionary for so many takes a kilobyte and a half, and there may be ten thousand of these.
     __slots__ = (
         "_collected", "_collection", "_dropped", "_finished", "_inject_scopes", "_paused_in",
-        "_responses_in", "_scope", "_show_again", "_shown", "arming", "calls", "closed", "commands",
-        "counts", "edits", "ended", "ending", "evaluation", "fatal", "generation", "limiter", "responses",
-        "state", "stop_on_host_calls", "stop_on_instances", "store", "tellers", "token", "told", "watching",
+        "_responses_in", "_scope", "_show_again", "_shown", "arming", "asked_at", "calling_back", "calls",
+        "closed", "commands", "counts", "edits", "ended", "ending", "evaluation", "fatal", "generation",
+        "host_call", "limiter", "responses", "state", "stop_on_host_calls", "stop_on_instances", "store",
+        "tellers", "token", "told", "watching",
     )  # fmt: skip
 
     def __init__(self, store: wasmtime.Store, state: StoreState, limiter: trio.CapacityLimiter) -> None:
