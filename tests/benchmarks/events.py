@@ -75,6 +75,10 @@ KINDS: Final = (
         5, "stop, decide in another task, resume", "µs", ("≤", 40),
         "stop, decide in another task, resume", "stop", "stop",
     ),
+    Kind(
+        5, "the same, of a guest that imports WASI", "µs", None,
+        "stop, of a guest that imports WASI", "stop", "stop",
+    ),
     Kind(5, "bare hand-over over two channels", "µs", None, stops.BARE),
     Kind(
         6, "step(n), instructions", "/s", ("≥", 2e8),

@@ -6,6 +6,7 @@ message to another trio task and back over two memory channels::
     python -m tests.benchmarks.stops [--rounds 7] [--json]
 
 * *stop*: a breakpoint in a loop; the event, the decision in the holder's task, the resume.
+* *stop, with WASI*: the same where functions are imported that may wait: other threads run such a guest.
 * *step*: ``await debuggee.step()``.
 * *callable*: a Python function as a breakpoint's condition, false.
 * *counted*: ``await debuggee.step(n)``, instructions of the guest.
@@ -46,6 +47,9 @@ GUEST: Final = """
     (local.get $x)))
 """
 
+_IMPORT: Final = '(module (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))'
+WITH_WASI: Final = GUEST.replace("(module", _IMPORT)
+
 
 @frozen
 class Figure:
@@ -75,10 +79,12 @@ async def calling(module: GuestModule, export: str, *args: object) -> AsyncItera
     """A debuggee whose body calls one export."""
 
     async def body(guest: Guest) -> None:
-        instance = await guest.instantiate(None, module)
+        instance = await guest.instantiate(guest.linker_for(module, None, wasi=True), module)
         await guest.call(instance.func(export), *args)
 
-    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
+    store = wasmtime.Store(module.engine)
+    store.set_wasi(wasmtime.WasiConfig())
+    async with open_debuggee(store, body) as debuggee:
         yield debuggee
 
 
@@ -112,6 +118,11 @@ async def stop(module: GuestModule, count: int) -> float:
         for _ in range(count):
             await debuggee.run()
         return time.perf_counter() - began
+
+
+async def stop_with_wasi(module: GuestModule, count: int) -> float:
+    """The same, of a guest that imports a function of WASI."""
+    return await stop(await load_module(module.engine, WITH_WASI), count)
 
 
 async def step(module: GuestModule, count: int) -> float:
@@ -159,6 +170,7 @@ BARE: Final = "bare hand-over over two channels"
 ROWS: Final[dict[str, _Row]] = {
     BARE: _Row(hand_over, 2000),
     "stop, decide in another task, resume": _Row(stop, 1000),
+    "stop, of a guest that imports WASI": _Row(stop_with_wasi, 1000),
     "await step()": _Row(step, 1000),
     "condition that is a Python callable": _Row(callable_condition, 30_000, yardstick=False),
     "step(n): an instruction": _Row(counted, 20_000_000, yardstick=False),

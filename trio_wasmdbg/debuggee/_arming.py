@@ -77,9 +77,12 @@ class Arming:
             self.rearm()
 
     def _wanted_by_plan(self) -> tuple[bool, bool, StepPlan | None]:
-        everything = self.stopping or self.sliced or self.decider.everything
+        decider = self.decider
+        plan = decider.plan
+        everything = self.stopping or self.sliced or decider.everything
+        counting = plan is not None and plan.counted and decider.counting
         # While everything is armed, it does not matter for which step.
-        return everything, self.decider.counting, None if everything else self.decider.plan
+        return everything, counting, None if everything else plan
 
     def _rearm_locked(self) -> None:
         self._behind = False

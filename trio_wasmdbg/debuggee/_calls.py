@@ -47,6 +47,7 @@ from ._traps import GuestTrap
 if TYPE_CHECKING:
     from ._core import Core
     from ._host import HostFunction
+    from ._instances import GuestInstance
 
 __all__ = ["CallEnded", "Calls"]
 
@@ -296,11 +297,11 @@ class Calls:
             return False
         redirect: int | None = None
         if stop.verdict is not None:
-            if not instance.module.is_quick(stop.function):
+            if not instance._module.is_quick(stop.function):
                 # Cancelled here: no event yet, the guest is deleted by run().
-                await instance.module.prepare(stop.function, stop.resume_point)
+                await instance._module.prepare(stop.function, stop.resume_point)
             # Cancelled in here: the event is in its channel, the guest is deleted by run().
-            redirect = await self._tell(call, stop, stop.verdict)
+            redirect = await self._tell(call, stop, stop.verdict, instance)
         elif core.edits.leave is not None:
             # It is the frame on the way to which others were left, and it throws.
             redirect = self._leave(stop)
@@ -331,15 +332,16 @@ class Calls:
             counted = stop.verdict is None
             core.arming.skip(instance, stop.function, stop.fp, stop.resume_point, counted=counted)
         instance._resume(stop.answer)
-        return redirect is None and self._decider.everything and is_short_step(self._state, call, stop)
+        return redirect is None and self._decider.everything and is_short_step(instance, call, stop)
 
-    async def _tell(self, call: Call, stop: HookStop, verdict: Verdict) -> int | None:
+    async def _tell(
+        self, call: Call, stop: HookStop, verdict: Verdict, instance: GuestInstance
+    ) -> int | None:
         """Pause for each thing that there is to tell at a check; where to go on, if that is elsewhere.
 
         What the last instruction has done comes first, and what the next one is going to do last.
         """
         core = self._core
-        instance = self._state.instance(stop.instance)
         main = () if verdict.reason is _TOLD else (None,)
         for told in (*verdict.done, *main, *verdict.next):
             why: Verdict | None = verdict
@@ -372,7 +374,8 @@ class Calls:
                 # A step may end here all the same.
                 place = stop.instance, stop.fp, stop.function, stop.resume_point
                 why = self._decider.go_on(why, stop.kind, *place) if goes_on else None
-        expect_told(core, stop, verdict)
+        if verdict.next:
+            expect_told(core, stop, verdict)
         return None
 
     async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:

@@ -111,7 +111,7 @@ class Frame(metaclass=NoPublicConstructor):
 
     @property
     def _location(self) -> events.Location:
-        return self._instance.module.location(self._raw.function, self._resume_point)
+        return self._instance._module.location(self._raw.function, self._resume_point)
 
     @property
     def resume_point(self) -> int:

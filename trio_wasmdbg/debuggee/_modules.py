@@ -298,7 +298,8 @@ class GuestModule(metaclass=NoPublicConstructor):
 
     def is_quick(self, function: int) -> bool:
         """Whether a frame of this function can be shown without much work."""
-        plan = self.plan(function)
+        plan = self._instrumented.plans[function]
+        assert plan is not None
         return plan.instructions < _QUICK or plan.is_prepared
 
     async def prepare(self, function: int, resume_point: int) -> None:

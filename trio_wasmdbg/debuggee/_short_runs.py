@@ -12,6 +12,7 @@ from ..engine import walk_frames
 from ._frames import is_call
 
 if TYPE_CHECKING:
+    from ._instances import GuestInstance
     from ._modules import GuestModule
     from ._requests import HookStop
     from ._stack import CallRecord
@@ -42,11 +43,10 @@ _MAY_BE_LONG: Final = frozenset(
 _SHORT, _LEAVES = Length.SHORT, Length.LEAVES
 
 
-def is_short_step(state: StoreState, call: CallRecord, stop: HookStop) -> bool:
+def is_short_step(instance: GuestInstance, call: CallRecord, stop: HookStop) -> bool:
     """Whether the instruction at a check leads straight to another one, if all fire, without blocking."""
-    module = state.instance(stop.instance).module
-    length = length_of_step(module, stop.function, stop.resume_point)
-    return length is _SHORT or (length is _LEAVES and _returns_to_a_check(state, call, stop))
+    length = length_of_step(instance._module, stop.function, stop.resume_point)
+    return length is _SHORT or (length is _LEAVES and _returns_to_a_check(instance._state, call, stop))
 
 
 def _returns_to_a_check(state: StoreState, call: CallRecord, stop: HookStop) -> bool:

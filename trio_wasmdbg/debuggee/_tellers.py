@@ -127,8 +127,6 @@ def _size(frame: Frame, memory: int) -> int:
 
 def expect_told(core: Core, stop: HookStop, verdict: Verdict) -> None:
     """The guest goes on with what it was stopped before: it is told of when it is done."""
-    if not verdict.next:
-        return
     module = core.state.instance(stop.instance).module
     name = module.plan(stop.function).typed().instructions[stop.resume_point].op.name
     for told in verdict.next:

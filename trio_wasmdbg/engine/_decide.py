@@ -123,8 +123,10 @@ class Decider:
             return True
         if self.ignoring:
             return False
-        step = self.plan is not None and self.plan.places.everything and not self.plan.counted
-        return self.interrupt or self.single_step or step
+        plan = self.plan
+        if plan is not None and plan.places.everything and not plan.counted:
+            return True
+        return self.interrupt or self.single_step
 
     def decide(
         self,
