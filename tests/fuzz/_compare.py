@@ -78,7 +78,10 @@ def _state(world: World, instance: Instance, module: Module) -> dict[str, Any]:
     return state
 
 
-SCATTERED = ("scattered", "live scattered", "post-mortem scattered", "flavoured scattered")
+SCATTERED = (
+    "scattered", "live scattered", "post-mortem scattered", "flavoured scattered",
+    "looping scattered", "live looping scattered", "post-mortem looping scattered",
+)  # fmt: skip
 ALL_MODES = (*MODES, *SCATTERED)
 
 

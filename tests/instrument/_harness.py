@@ -13,18 +13,24 @@ from collections.abc import Callable, Sequence
 import wasmtime
 
 from trio_wasmdbg.instrument import (
+    KIND_HOT,
     KIND_LEFT,
     KIND_SITE,
     KIND_STOP,
+    LOOPS,
     MATERIALISED,
     RESUME_OFFSET,
     SLOW,
+    Flavour,
+    FlavourOptions,
     FrameMode,
     FunctionPlan,
     Instrumented,
+    NoFlavourError,
     instrument,
     slow_twin,
 )
+from trio_wasmdbg.instrument import flavours as make_flavours
 from trio_wasmdbg.wasm import ValType, decode_module
 
 Outcome = tuple[str, object]
@@ -146,6 +152,8 @@ class Rig(Plain):
         self.debug = (ctypes.c_ubyte * size).from_address(address)
         self.view = memoryview(self.debug).cast("B")
         self.put_u32(self.layout.instance_id, 1)
+        self.loops: dict[tuple[int, int], int] = {}
+        """By function and resume point: the slot of the loop's copy."""
         self.error: BaseException | None = None
         if self.instrumented.original.start is not None:
             start = self.exports[self.names.function(self.instrumented.original.start)]
@@ -187,10 +195,14 @@ class Rig(Plain):
         )
 
     def kept_at(self, fp: int, k: int) -> int:
-        """Mask of the locals that a stopped frame has; of a fast one in a call, with those unassigned."""
+        """Mask of the locals that a stopped frame has; of a fast one in a call, with those unassigned.
+
+        Not so of a loop copy's, which takes them from the slow twin's frame, where :meth:`spoil` was.
+        """
         plan = self.plan_of(fp)
         mask = plan.kept(k)
-        if fp != self.sp.value(self.store) and not self.u32(fp) & SLOW:
+        inner = fp == self.sp.value(self.store)
+        if not inner and not self.u32(fp) & SLOW and not self.u32(fp + RESUME_OFFSET) & MATERIALISED:
             for index in plan.unassigned(k):
                 mask |= 1 << index
         return mask
@@ -230,6 +242,33 @@ class Rig(Plain):
     def make_all_slow(self) -> None:
         self.make_slow([plan.index for plan in self.instrumented.defined()])
 
+    def make_loop_copies(self, options: FlavourOptions | None = None, first_block: int | None = None) -> None:
+        """Copies of all loops; slow twins go on in them wherever they come to one.
+
+        :param first_block: address of their check sites' bytes; None: they share the fast twins'.
+        """
+        block = first_block
+        for plan in self.instrumented.defined():
+            for loop in plan.loops():
+                wanted = Flavour(plan.index, block, options or FlavourOptions(), loop)
+                try:
+                    made = make_flavours(self.instrumented, [wanted], called="copy")
+                except NoFlavourError:
+                    continue
+                instance = self.companions.instantiate(self.store, wasmtime.Module(self.engine, made.wasm))
+                slot = self.layout.first_free_slot + len(self.loops)
+                self.slots.set(self.store, slot, instance.exports(self.store)[made.entries[0]])
+                self.loops[plan.index, loop + 1] = slot
+                self.enter_loop(plan, loop + 1, slot)
+                self.put_u32(plan.head, plan.entries)
+                if block is not None:
+                    block += len(plan.sites)
+        self.view[LOOPS] = 1
+
+    def enter_loop(self, plan: FunctionPlan, k: int, value: int) -> None:
+        """Write a loop's entry."""
+        self.put_u32(plan.entries + 4 * k, value & 0xFFFF_FFFF)
+
     def arm_sites(self, value: int = 1) -> None:
         layout = self.layout
         ctypes.memset(ctypes.addressof(self.debug) + layout.sites_base, value, layout.sites)
@@ -249,6 +288,8 @@ class Rig(Plain):
                 return answer
             if self.on_stop is not None:
                 return self.on_stop(self, kind, fp, k)
+            if kind == KIND_HOT:
+                return self.loops.get((self.u32(fp) & ~SLOW, k), 0)
         except BaseException as error:
             self.error = error
             raise
@@ -289,6 +330,11 @@ def flavours(wasm: bytes, **kwargs: object) -> dict[str, Rig]:
     rigs["stepped"] = Rig(wasm, **shared)  # type: ignore[arg-type]
     rigs["stepped"].arm_sites()
     rigs["stepped"].arm_stops()
+    rigs["looping"] = Rig(wasm, **shared)  # type: ignore[arg-type]
+    rigs["looping"].make_all_slow()
+    for plan in rigs["looping"].instrumented.defined():
+        rigs["looping"].view[plan.site_addresses.start] = 1
+    rigs["looping"].make_loop_copies()
     return rigs
 
 

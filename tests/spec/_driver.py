@@ -1,6 +1,6 @@
 """Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
 
-Seven modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+Eight modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
 for and answers 0 ("go on") to everything.
 """
 
@@ -22,8 +22,10 @@ from trio_wasmdbg import capi
 from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
     FRAME_MODES,
+    KIND_HOT,
     KIND_LEFT,
     KIND_SITE,
+    LOOPS,
     READS,
     SLOW,
     STACK_SIZE,
@@ -43,15 +45,15 @@ from trio_wasmdbg.wasm import decode_module, uleb
 
 __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
-MODES: Final = ("plain", "fast", "leaving", "live leaving", "flavoured", "slow", "stepped")
+MODES: Final = ("plain", "fast", "leaving", "live leaving", "flavoured", "looping", "slow", "stepped")
 """Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after
 its entry; the same with frames that keep what is live only; flavours that test at every other instruction;
-slow twins everywhere; a stop at every instruction.
+slow twins, from which each loop is entered in its copy; slow twins everywhere; a stop at every instruction.
 
 Besides these there is, for fuzzing, ``"scattered"``: sites and stops at random, others at each stop; likewise
 ``"post-mortem scattered"``, and ``"live scattered"``, where locals that are not kept are overwritten at each
 stop.  In ``"flavoured scattered"``, flavours are entered or not, and their check sites armed, at random as
-well."""
+well; likewise copies of loops in ``"looping scattered"`` and its kin."""
 
 
 def _split(mode: str) -> tuple[FrameMode, str]:
@@ -63,6 +65,7 @@ def _split(mode: str) -> tuple[FrameMode, str]:
 
 
 _FLAVOURED: Final = "flavoured "
+_LOOPING: Final = "looping "
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -157,7 +160,10 @@ _worlds: dict[int, World] = {}
 
 def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
     # (kind, frame pointer, resume point) come in values[0], [4] and [8]; the answer goes to values[0].
+    answer = 0
     try:
+        if values[0] == KIND_HOT:
+            answer = _worlds[number or 0]._hot(values[4], values[8])
         if values[0] in (KIND_SITE, KIND_LEFT):
             _worlds[number or 0]._site(values[4])
         _worlds[number or 0].hook_calls += 1
@@ -167,7 +173,7 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
             _worlds[number or 0].scatter()
     except BaseException as error:
         _worlds[number or 0].error = error
-    values[0] = 0
+    values[0] = answer
 
 
 _on_hook = _HOOK(_hook)
@@ -183,7 +189,9 @@ class Instance:
         self.blocks = range(0)
         """Addresses of the bytes of flavours' check sites."""
         self.entries: list[tuple[ctypes.c_uint32, int]] = []
-        """What leads to flavours, and their slots."""
+        """What leads to flavours and copies of loops, and their slots."""
+        self.loops: dict[tuple[int, int], int] = {}
+        """By function and resume point: the slot of the loop's copy."""
         if compiled.instrumented is None:
             self.names = list(raw.exports())
         else:
@@ -211,14 +219,16 @@ class Instance:
                 ctypes.memset(self.base + layout.sites_base + number, world.random.random() < 0.3, 1)
             for number in range(layout.stops):
                 ctypes.memset(self.base + layout.stops_base + number, world.random.random() < 0.1, 1)
-        if world.mode in ("leaving", "slow", "stepped"):
+        if world.looping:
+            self._make_loops(world, instrumented)
+        if world.mode in ("leaving", "looping", "slow", "stepped"):
             plans = [plan.index for plan in instrumented.defined()]
             for at in range(0, len(plans), _BATCH):
                 self.make_slow(world, plans[at : at + _BATCH])
-            if world.mode == "leaving":
+            if world.mode in ("leaving", "looping"):
                 for plan in instrumented.defined():
                     for site in plan.sites:
-                        if site.kind != "entry":
+                        if (site.kind == "entry") is (world.mode == "looping"):
                             ctypes.memset(self.base + site.address, 1, 1)
             else:
                 ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
@@ -272,12 +282,41 @@ class Instance:
                 self.entries.append((entry, slot))
 
 
+    def _make_loops(self, world: World, instrumented: Instrumented) -> None:
+        """Copies of all loops that can have some; slow twins go on in them."""
+        wanted = [
+            Flavour(plan.index, None, loop=k)
+            for plan in instrumented.defined()
+            for k, instruction in enumerate(plan.typed().instructions)
+            if instruction.op.name == "loop" and plan.typed().reachable[k]
+        ]
+        ctypes.memset(self.base + LOOPS, 1, 1)
+        layout = instrumented.layout
+        free = layout.first_free_slot + len(self.entries)
+        for each in wanted[: layout.slots - free]:
+            try:
+                made = flavours(instrumented, [each], called=instrumented.names.companion)
+            except NoFlavourError:
+                continue
+            assert each.loop is not None
+            plan, slot = instrumented.plan(each.index), free + len(self.loops)
+            func = self._instantiate(world, made.wasm).export(made.entries[0])
+            capi.table_set(world.store, self._slots, slot, func)
+            self.loops[each.index, each.loop + 1] = slot
+            entry = ctypes.c_uint32.from_address(self.base + plan.entries + 4 * each.loop + 4)
+            entry.value = slot
+            self.entries.append((entry, slot))
+            ctypes.c_uint32.from_address(self.base + plan.head).value = plan.entries
+
+
 class World:
     """One store, in which a whole script runs."""
 
     def __init__(self, mode: str) -> None:
         self.flavoured = "flavoured" in mode
+        self.looping = "looping" in mode
         self.frames, self.mode = _split(mode.removeprefix(_FLAVOURED))
+        self.mode = self.mode.removeprefix(_LOOPING)
         self.store = wasmtime.Store(engine())
         self.context = self.store._context()
         self.linker = capi.RawLinker.new(engine())
@@ -383,7 +422,9 @@ class World:
                 for _ in range(2 if count else 0):
                     byte = ctypes.c_ubyte.from_address(instance.base + base + self.random.randrange(count))
                     byte.value ^= 1
-            if instance.entries:
+            if self.looping:
+                ctypes.memset(instance.base + LOOPS, self.random.random() < 0.9, 1)
+            if self.flavoured and instance.entries:
                 # Slow twins find that nothing is watched.
                 low = self.random.randrange(1 << 17)
                 cover = cover_of([(low, low + self.random.randrange(1 << 12), 0, READS | WRITES)])
@@ -391,7 +432,8 @@ class World:
                 ctypes.memmove(instance.base + layout.cover_base, cover, len(cover))
             for _ in range(2 if instance.entries else 0):
                 entry, slot = self.random.choice(instance.entries)
-                entry.value = slot if entry.value == 0 else 0
+                # a negative one counts up to 0, and asks
+                entry.value = slot if entry.value == 0 else -self.random.randrange(3) & 0xFFFF_FFFF
 
     def spoil(self, fp: int, k: int) -> None:
         """Overwrites the locals that the frame where the guest has stopped need not have."""
@@ -410,6 +452,13 @@ class World:
         assert instance is not None
         word = ctypes.c_uint32.from_address(instance.base + fp).value
         instance.make_slow(self, [word & ~SLOW])
+
+    def _hot(self, fp: int, k: int) -> int:
+        """A loop has gone round as often as its entry says."""
+        instance = self._owner()
+        assert instance is not None
+        function = ctypes.c_uint32.from_address(instance.base + fp).value & ~SLOW
+        return instance.loops[function, k] if self.random.random() < 0.8 else 0
 
     def _owner(self) -> Instance | None:
         """The instance that runs."""

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import operator
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -35,6 +35,8 @@ class Arming:
 
     def __init__(self, state: StoreState) -> None:
         self.decider = Decider()
+        self.interrupted: Callable[[], object] | None = None
+        """Called when a pause is asked for, from any thread: what the guest waits for is not worth it now."""
         self._state = state
         self._lock = threading.Lock()
         self._closed = False
@@ -260,6 +262,8 @@ class Arming:
             if not self._closed and not self.decider.interrupt:
                 self.decider.interrupt = True
                 self._rearm_locked()
+                if self.interrupted is not None:
+                    self.interrupted()
 
     def stop(self) -> None:
         """Make the guest suspend at its next check, for a cancellation."""
@@ -284,6 +288,14 @@ class Arming:
         self._edited |= {(instance, fp, function)}
         self.rearm()
 
+    def frame_is_slow(self, instance: int, fp: int, function: int) -> None:
+        """A frame is run by its slow twin: what was changed in it is read from there, and that is over."""
+        edit = (instance, fp, function)
+        if edit in self._edited:
+            with self._lock:
+                self._edited -= {edit}
+                self._rearm_locked()
+
     def close(self) -> None:
         """Disarm everything, for good."""
         with self._lock:
@@ -294,6 +306,7 @@ class Arming:
                 for instance in self._state.instances:
                     instance._armed.set(Wanted())
                     instance._select_flavours(Wishes())
+                    instance._loops.switch(False)
                     instance._watch(())
                     instance._foresee_traps(False)
 

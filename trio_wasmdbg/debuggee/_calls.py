@@ -37,6 +37,7 @@ from ._capacity import check_room
 from ._exceptions import GuestException
 from ._failures import Failures
 from ._leaving import Leaving
+from ._loops import go_on_in_copy
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
 from ._short_runs import is_short_step
 from ._slices import Place, Slices
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["CallEnded", "Calls"]
 
 # Looked up once: CPython 3.11 takes a tenth of a microsecond to find a member of an enum.
-_SITE, _STOP, _THROW = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value
+_SITE, _STOP, _THROW, _HOT = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value, Kind.HOT.value
 _SITES = (Kind.SITE.value, Kind.LEFT.value)
 _TOLD = Reason.TOLD
 
@@ -103,6 +104,8 @@ class Calls:
         instance = self._state.instances[instance_id - 1]
         head: int = _U32.unpack_from(instance._debug_bytes, fp)[0]
         function = head & ~SLOW
+        if kind == _HOT:
+            return self._on_hot_loop(instance, fp, head, resume_point)
         verdict, answer = None, 0
         if core.edits.unwinding is not None or kind == _THROW:
             through = None
@@ -137,6 +140,21 @@ class Calls:
             return answer
         self._request = HookStop(instance_id, kind, fp, head, function, resume_point, verdict, answer)
         return None
+
+    def _on_hot_loop(self, instance: GuestInstance, fp: int, head: int, resume_point: int) -> int | None:
+        """A loop has gone round often: the slot of a copy to go on in, or 0, or suspend."""
+        function, loop = head & ~SLOW, resume_point - 1
+        if head & SLOW:
+            self._core.arming.frame_is_slow(instance.id, fp, function)
+        slot = instance._loops.at(function, loop)
+        if slot == 0 or self._core.arming.stopping:
+            self._request = HookStop(
+                instance.id, _HOT, fp, head, function, resume_point, None, hot=True
+            )  # fmt: skip
+            return None
+        if slot is None:
+            instance._loops.count_again(function, loop)
+        return slot or 0
 
     def on_host_call(self, function: HostFunction, pending: capi.Pending) -> None:
         """On the fiber, on the polling thread: record and suspend."""
@@ -294,6 +312,9 @@ class Calls:
         if stop.flavoured:
             # Cancelled here: no flavour, and the guest is deleted.
             await instance._go_on_flavoured(stop.function, stop.resume_point, core.arming.rearm)
+            return False
+        if stop.hot:
+            await go_on_in_copy(core, instance, stop.function, stop.resume_point - 1)
             return False
         redirect: int | None = None
         if stop.verdict is not None:

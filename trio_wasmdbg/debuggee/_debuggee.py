@@ -63,6 +63,10 @@ class Statistics:
     """Copies of functions that test conditions, watched memory, … at full speed."""
     flavours_refused: dict[str, int]
     """Why functions have no flavour and run in their slow twins, and how many."""
+    loop_copies: int
+    """Copies of hot loops, in which activations that were in slow twins have gone back to full speed."""
+    loops_refused: dict[str, int]
+    """Why loops have no copy, so that an activation in its slow twin stays there, and how many."""
     breakpoints: int
     frames: dict[str, int]
     """How many of the instances keep their frames in each way (see :func:`load_module`)."""
@@ -135,6 +139,10 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
             flavours=sum(len(instance._flavours) for instance in core.state.instances),
             flavours_refused=dict(
                 Counter(why for each in core.state.instances for why in each._flavours.refused.values())
+            ),
+            loop_copies=sum(len(instance._loops) for instance in core.state.instances),
+            loops_refused=dict(
+                Counter(why for each in core.state.instances for why in each._loops.refused.values())
             ),
             breakpoints=len(core.arming.decider.breakpoints),
             frames=dict(Counter(instance.module.frames for instance in core.state.instances)),

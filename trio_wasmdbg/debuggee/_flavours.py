@@ -52,17 +52,6 @@ class Wishes:
 
 
 @define(eq=False)
-class _Made:
-    """A flavour in this instance.
-
-    :ivar block: addresses of its check sites' bytes.
-    """
-
-    slot: int
-    block: range
-
-
-@define(eq=False)
 class Flavours:
     """The flavours of one instance.
 
@@ -77,10 +66,14 @@ class Flavours:
     wishes: Wishes = field(factory=lambda: Wishes(None))
     refused: dict[tuple[int, FlavourKey], str] = field(factory=dict)
     """Why a function can't have a flavour."""
-    _made: dict[tuple[int, FlavourKey], _Made] = field(factory=dict)
+    _made: dict[tuple[int, FlavourKey], int] = field(factory=dict)
+    """The slots of the flavours."""
     _functions: set[int] = field(factory=set)
-    _open: dict[int, _Made] = field(factory=dict)
-    """By function: the flavour whose check sites are not armed."""
+    _blocks: dict[tuple[int, FlavourKey], range] = field(factory=dict)
+    """Addresses of the bytes of check sites: of flavours, and of copies of loops that do the same."""
+    _open: dict[int, FlavourKey] = field(factory=dict)
+    """By function: whose check sites are not armed."""
+    _slots_taken: int = 0
     _entered: dict[int, int] = field(factory=dict)
     """By function: what its entry says."""
 
@@ -96,12 +89,23 @@ class Flavours:
             set_slot: Callable[[int, wasmtime.Func], None]) -> None:  # fmt: skip
         """A flavour has been made; it is entered from the next :meth:`select` on."""
         plan = self._plan_of(function)
-        slot = self._layout.first_free_slot + len(self._made)
-        self._memory.fill(block.start, len(block), 1)
+        slot = self.take_slot()
+        self.add_block(function, key, block)
         set_slot(slot, func)
         self._memory.set_u32(plan.head, plan.entries)
-        self._made[function, key] = _Made(slot, block)
+        self._made[function, key] = slot
         self._functions.add(function)
+
+    def take_slot(self) -> int:
+        """A slot that nothing is in."""
+        self._slots_taken += 1
+        return self._layout.first_free_slot + self._slots_taken - 1
+
+    def add_block(self, function: int, key: FlavourKey, block: range) -> None:
+        """The check sites of something that does as *key* says; armed until the next :meth:`select`."""
+        if (function, key) not in self._blocks:
+            self._arm(block, 1)
+            self._blocks[function, key] = block
 
     def select(self, wishes: Wishes, slow: Collection[int]) -> None:
         """Lead every function to the flavour that is wished, if it is made, or to the host, which makes it.
@@ -136,24 +140,28 @@ class Flavours:
         key, now = self.wishes.of(function), self._open.get(function)
         if key == NOTHING:
             return
-        made = self._made.get((function, key)) if key is not None else None
-        if now is made:
+        if key is not None and (function, key) not in self._blocks:
+            key = None
+        if now == key:
             return
         if now is not None:
-            self._memory.fill(now.block.start, len(now.block), 1)
+            self._arm(self._blocks[function, now], 1)
             del self._open[function]
-        if made is not None:
-            self._memory.fill(made.block.start, len(made.block), 0)
-            self._open[function] = made
+        if key is not None:
+            self._arm(self._blocks[function, key], 0)
+            self._open[function] = key
+
+    def _arm(self, block: range, value: int) -> None:
+        self._memory.fill(block.start, len(block), value)
 
     def _target(self, function: int) -> int | None:
         """The slot of the flavour that is to be entered; 0: it is yet to be made; None: there is none."""
         key = self.wishes.of(function)
         if key is None or key == NOTHING or (function, key) in self.refused:
             return None
-        made = self._made.get((function, key))
-        if made is not None:
-            return made.slot
+        slot = self._made.get((function, key))
+        if slot is not None:
+            return slot
         return 0 if self.variants < MANY or function not in self._functions else None
 
     def _enter(self, function: int, target: int) -> None:

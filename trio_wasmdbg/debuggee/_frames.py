@@ -481,7 +481,9 @@ class Frame(metaclass=NoPublicConstructor):
         return not self._at_call and not self._raw.slow and not self._stack.resumable
 
     def _is_materialised(self) -> bool:
-        return not self._trapped and bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
+        if self._trapped:
+            return self._stack.innermost_whole
+        return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
 
     def _materialise(self) -> None:
         """Make a frame of a fast twin whole, and see to it that the guest reads it from there.

@@ -27,7 +27,8 @@ from ._access import InstanceAccess
 from ._armed import ArmedBytes
 from ._batches import ENOUGH_FLAVOURS, batch_of, batch_size
 from ._conditions import TwinKey
-from ._flavours import FlavourKey, Flavours, Wishes
+from ._flavours import NOTHING, FlavourKey, Flavours, Wishes
+from ._loops import MANY_COPIES, Loops
 from ._modules import GuestModule
 from ._recording import (
     Branch,
@@ -93,6 +94,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """Functions of which there is a slow twin, whether it is in the slot or not."""
         self._companions = 0
         self._flavours = Flavours(self._debug_memory, self._layout, module.plan)
+        self._loops = Loops(self._debug_memory, module.plan, self._flavours)
         self._linker: tuple[capi.RawLinker, set[str]] | None = None
         """Made when the first companion needs it, with the names that it has."""
         self._hook: capi.Hook | None = None
@@ -232,7 +234,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             of an instance, this is left to the host: the store does not grow for ever.
         """
         # The first slow twin of each function is not counted: a pattern may put a condition into all of them.
-        made = len(self._made) + len(self._flavours) - len(self._with_twins)
+        made = len(self._made) + len(self._flavours) + len(self._loops) - len(self._with_twins)
         if function in self._installed and made >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
@@ -255,6 +257,8 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         for other, export in twin.others.items():
             self._made.setdefault((other, ()), made.export(export))
         self._with_twins.update({function}, twin.others)
+        for each, loops in twin.loops.items():
+            self._loops.slow_twin_made(each, loops)
         func: wasmtime.Func = made.export(twin.export)
         self._made[function, conditions] = func
         return func
@@ -281,6 +285,41 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             await self._make_flavour(function, key)
             rearm()
         self._resume(-(self._flavours.at(function, k) or 0))
+
+    async def _copy_of(self, function: int, loop: int, rearm: Callable[[], None]) -> int:
+        """The slot of a copy of a loop, one that does what is wanted of its function now.
+
+        The guest must be suspended.  Slow twins go on in the copy from their next edge into the loop on; and
+        a fast twin that has left at the loop's check site does, if the hook answers with the negative slot.
+
+        A checkpoint.  Cancelled: there is none, or it is there and will be used another time.
+
+        :param loop: ordinal of the loop's opening instruction: the resume point before its first one's.
+        :returns: 0 if there is none, because only the slow twin does what is wanted, or a copy can't be made.
+        """
+        slot, key = self._loops.at(function, loop), self._loops.key_of(function)
+        if slot != 0 or key is None:
+            await trio.lowlevel.checkpoint()
+            return slot or 0
+        try:
+            if len(self._loops) >= MANY_COPIES or self._state.companions >= ENOUGH_FLAVOURS:
+                await trio.lowlevel.checkpoint()
+                raise NoFlavourError("there are as many as there may be")
+            twin = await self._module.loop_copy(function, key, loop)
+            made = self._instantiate(twin)
+            if isinstance(made, str):
+                raise NoFlavourError(made)
+        except NoFlavourError as why:
+            self._loops.refuse(function, key, loop, str(why))
+            return 0
+        self._loops.add(
+            function, key, loop, twin.block,
+            lambda slot: capi.table_set(self._store, self._slots, slot, made.export(twin.export)),
+        )  # fmt: skip
+        if key != NOTHING:
+            # Its check sites are armed until they are looked at.
+            rearm()
+        return self._loops.at(function, loop) or 0
 
     async def _make_flavour(self, function: int, key: FlavourKey) -> None:
         """Make a flavour of a function, or note why there can't be one; the guest must be suspended.
@@ -352,6 +391,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     def _select_flavours(self, wishes: Wishes) -> None:
         """Lead the functions to these flavours; from any thread."""
         self._flavours.select(wishes, self._installed)
+        self._loops.select(wishes)
 
     def _foresee_traps(self, on: bool) -> None:
         """Whether slow twins ask the host before an access that is out of bounds."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 import wasmtime
-from attrs import evolve
 
 from .. import capi
 from ..addresses import InstrumentedOffset, ModuleOffset
@@ -40,7 +39,7 @@ from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, dis
 from ._cache import USER_CACHE, ModuleCache
 from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
-from ._flavours import FlavourKey
+from ._flavours import NOTHING, FlavourKey
 from ._progress import Progress, Stage, Teller
 from ._refusals import not_compiled, not_validated
 from ._short_runs import Length
@@ -85,6 +84,9 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._compiled = compiled
         self._slow = TwinCache()
         self._flavours: dict[tuple[int, FlavourKey], Twin] = {}
+        self._copies = TwinCache(most=1_000)
+        """Of loops; by what flavours they are like, and the loop."""
+        self._copies_called: set[str] = set()
         self._blocks: dict[tuple[int, FlavourKey], range] = {}
         self._blocks_end = instrumented.layout.blocks_base
         self._flavour_maps: dict[str, CodeMap] = {}
@@ -341,8 +343,11 @@ class GuestModule(metaclass=NoPublicConstructor):
                     self._instrumented, [function, *others], tick=tick,
                     conditions={function: compiled_conditions}, casts=capi.has_casts(self._engine),
                 )  # fmt: skip
-            beside = {other: companion.entries[other] for other in others}
-            return evolve(self._compiled_twin(companion.wasm, companion.entries[function]), others=beside)
+            return self._compiled_twin(
+                companion.wasm, companion.entries[function],
+                others={other: companion.entries[other] for other in others},
+                loops={each: self.plan(each).loops() for each in (function, *others)},
+            )  # fmt: skip
 
         check_room(MODULE, lasting=True)
         made = await compute(work)
@@ -358,36 +363,74 @@ class GuestModule(metaclass=NoPublicConstructor):
         if known is not None:
             await trio.lowlevel.checkpoint()
             return known
-        plan, layout = self.plan(function), self._instrumented.layout
-        block = self._blocks.get((function, key))
-        if block is None:
-            block = range(self._blocks_end, self._blocks_end + len(plan.sites))
-            if block.stop > layout.blocks_base + layout.blocks:
+        made, _ = await self._structured(function, key, None)
+        self._flavours[function, key] = made
+        return made
+
+    async def loop_copy(self, function: int, key: FlavourKey, loop: int) -> Twin:
+        """The compiled companion that holds a copy of a loop; as :meth:`slow_twin`.
+
+        :param key: the flavour that it is like.
+        :param loop: ordinal of the loop's opening instruction.
+        :raises NoFlavourError: there can't be one.
+        """
+        known = self._copies.get(function, (key, loop))
+        if known is not None:
+            await trio.lowlevel.checkpoint()
+            return known
+        made, called = await self._structured(function, key, loop)
+        self._copies.add(function, (key, loop), made)
+        self._copies_called.add(called)
+        return made
+
+    async def _structured(self, function: int, key: FlavourKey, loop: int | None) -> tuple[Twin, str]:
+        """Make a flavour or a copy of a loop, and what backtraces call its module; a checkpoint."""
+        plan = self.plan(function)
+        block = None
+        if loop is None or key != NOTHING:
+            try:
+                block = self._block_of(function, key, len(plan.sites))
+            except NoFlavourError:
                 await trio.lowlevel.checkpoint()
-                raise NoFlavourError("there is no room for its check sites")
-            # Cancelled further down: the place stays for the next time.
-            self._blocks_end = block.stop
-            self._blocks[function, key] = block
-        called = f"{self.companion_name}:{block.start}"
+                raise
+        called = f"{self.companion_name}:{function}:{loop}:{block.start if block is not None else None}"
 
         def work(tick: Callable[[], None]) -> tuple[Twin, CodeMap]:
             with collections_held_back():
                 guarded = tuple((k, texts) for k, texts in key.points if texts)
                 conditions = compile_conditions(self.original, plan, guarded)
                 points = {k: conditions.get(k) for k, _ in key.points}
-                wanted = [Flavour(function, block.start, FlavourOptions(points, key.watched))]
-                made = flavours(self._instrumented, wanted, called=called, tick=tick)
-            return self._compiled_twin(made.wasm, made.entries[0], block), made.code_map
+                options = FlavourOptions(points, key.watched)
+                wanted = Flavour(function, None if block is None else block.start, options, loop)
+                made = flavours(self._instrumented, [wanted], called=called, tick=tick)
+            twin = self._compiled_twin(made.wasm, made.entries[0], block=block or range(0))
+            return twin, made.code_map
 
+        check_room(MODULE, lasting=True)
         made, code_map = await compute(work)
-        self._flavours[function, key] = made
         self._flavour_maps[called] = code_map
-        return made
+        return made, called
 
-    def _compiled_twin(self, wasm: bytes, export: str, block: range = range(0)) -> Twin:
+    def _block_of(self, function: int, key: FlavourKey, size: int) -> range:
+        """Addresses of the check sites of what does as *key* says; once taken, they stay its own."""
+        block = self._blocks.get((function, key))
+        if block is None:
+            layout = self._instrumented.layout
+            block = range(self._blocks_end, self._blocks_end + size)
+            if block.stop > layout.blocks_base + layout.blocks:
+                raise NoFlavourError("there is no room for its check sites")
+            self._blocks_end = block.stop
+            self._blocks[function, key] = block
+        return block
+
+    def is_loop_copy(self, called: str | None) -> bool:
+        """Whether the engine's backtraces call one of this module's copies of loops by this name."""
+        return called in self._copies_called
+
+    def _compiled_twin(self, wasm: bytes, export: str, **more: Any) -> Twin:
         with collections_held_back():
             imports = tuple(dict.fromkeys(each.name for each in decode_module(wasm).imports))
-        return Twin(capi.compile(self._engine, wasm), export, imports, len(wasm), block)
+        return Twin(capi.compile(self._engine, wasm), export, imports, len(wasm), **more)
 
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""

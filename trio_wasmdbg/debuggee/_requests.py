@@ -38,6 +38,8 @@ class HookStop:
     """What the hook is to answer, where that is known already: 0, or 1 + a resume point."""
     flavoured: bool = False
     """Nothing has been decided: the function is to go on in a flavour, which has to be made."""
+    hot: bool = False
+    """No check: a loop is to go on in a copy, which has to be made."""
 
 
 @define

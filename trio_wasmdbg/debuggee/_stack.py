@@ -63,6 +63,7 @@ class Stack:
     :param resumable: the guest is suspended here; else it has been unwound.
     :param innermost_exact: the innermost frame's locals and operands are in memory.
     :param innermost_resume_point: where it is, if its header does not say.
+    :param innermost_whole: it has its zeros, too.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Stack:
         resumable: bool = True,
         innermost_exact: bool = True,
         innermost_resume_point: int | None = None,
+        innermost_whole: bool = False,
     ) -> None:
         self._core = core
         self._extent = instance, sp, base
@@ -88,6 +90,7 @@ class Stack:
         self.resumable = resumable
         self._innermost_exact = innermost_exact
         self._innermost_resume_point = innermost_resume_point
+        self.innermost_whole = innermost_whole
 
     def _get(self, position: int) -> Frame | None:
         while len(self._frames) <= position:

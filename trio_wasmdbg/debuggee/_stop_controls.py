@@ -333,8 +333,9 @@ class StopControls:
     def flavours(self) -> bool:
         """Whether functions may run in flavours: copies that test conditions and stop bytes at full speed.
 
-        On by default.  Off: functions that have breakpoints run in their slow twins.  What the guest does and
-        where it stops is the same.  Takes effect at the next check site.
+        On by default.  Off: functions that have breakpoints run in their slow twins, and an activation that
+        was stopped in stays in its own.  What the guest does and where it stops is the same.  Takes effect at
+        the next check site.
         """
         return self._core.arming.flavours
 

@@ -154,9 +154,12 @@ def where_trapped(
     if place.inserted and code not in _COUNTED:
         k = _next_that_traps(plan, k)
     found: dict[str, Any] = {"at_call": False, "innermost_exact": False, "innermost_resume_point": k}
-    pushed = sp < base_sp and instance._debug_memory.u32(sp) == place.function and plan.has_frame(k)
-    if pushed and code not in _COUNTED and plan.is_whole(k):
+    copied = instance.module.is_loop_copy(innermost.module_name)
+    pushed = sp < base_sp and instance._debug_memory.u32(sp) == place.function
+    pushed = pushed and (copied or plan.has_frame(k))
+    if pushed and code not in _COUNTED and plan.is_whole(k, copied=copied):
         found["innermost_exact"] = True
+        found["innermost_whole"] = copied
     if not pushed:
         found["unpushed"] = RawFrame(instance.id, sp, place.function, k, False, False, 0)
     return found, False

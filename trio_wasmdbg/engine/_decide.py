@@ -37,6 +37,8 @@ class Kind(enum.IntEnum):
     """A slow twin has been sent to where the host throws an exception."""
     LEFT = 5
     """A flavour has left, and its function has no slow twin yet."""
+    HOT = 6
+    """A slow twin's loop has gone round often."""
 
 
 class Reason(enum.Enum):

@@ -110,13 +110,11 @@ class Additions:
             self._leaves.update((kind, first + number) for number, kind in enumerate(kinds))
         return self._leaves[results]
 
-    def block_type(self, results: tuple[ValType, ...]) -> bytes:
-        """A block type without parameters."""
-        if not results:
-            return b"\x40"
-        if len(results) == 1:
-            return results[0].encode()
-        return sleb33(self.type_index(FuncType((), results)))
+    def block_type(self, results: tuple[ValType, ...], params: tuple[ValType, ...] = ()) -> bytes:
+        """A block type."""
+        if params or len(results) > 1:
+            return sleb33(self.type_index(FuncType(params, results)))
+        return results[0].encode() if results else b"\x40"
 
     def helper(self, name: str, first: int, second: int = 0) -> int:
         """Number of the helper function that executes the instruction *name* with these immediates."""

@@ -90,6 +90,13 @@ class BodyWriter:
             new.append(len(out))
             old.append(offset | INSERTED)
 
+    def skip_to(self, offset: int) -> None:
+        """Goes on at *offset* of the original, without what comes before."""
+        self._position = offset
+        # Not in place of the mark there, by which the bytes that are left out are known not to be here.
+        self.new.append(len(self.out))
+        self.old.append(offset | INSERTED)
+
     def replace(self, instruction: Instruction, code: bytes) -> None:
         """Puts *code* in place of an instruction (and maps it to that instruction's offset)."""
         self.copy_to(instruction.offset)

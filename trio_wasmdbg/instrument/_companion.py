@@ -35,6 +35,7 @@ from ._frames import RESUME_OFFSET
 from ._hints import moved_hints
 from ._imports import CompanionImports
 from ._layout import KIND_TRAP
+from ._loop_copy import LoopCopyBuilder, copy_type, edge_function, loop_adapter
 from ._plans import Instrumented, no_tick
 from ._sections import body, type_section
 from ._slow_twin import SlowTwinBuilder
@@ -42,6 +43,8 @@ from ._trace import note_function, stop_function
 from ._watch import Conditions, outside_function, watch_function
 
 __all__ = ["Companion", "Flavour", "FlavourCompanion", "flavours", "slow_twin"]
+
+EDGE_TYPE = FuncType((I32, I32, I32), (I32,))
 
 
 @frozen
@@ -85,13 +88,14 @@ def slow_twin(
     imports.finish()
     additions = imports.additions
     stop = imports.function_count
-    note, trap, watch, outside, first = range(stop + 1, stop + 6)
+    note, trap, watch, outside, edge, first = range(stop + 1, stop + 7)
     added = [
         (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note, imports.countdown)),
         (FuncType((I32, I32, I32), ()), note_function(additions, instrumented.layout)),
         (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
         (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, instrumented.layout, 0)),
         (FuncType((I64, I64, I64), (I32,)), outside_function()),
+        (EDGE_TYPE, edge_function(additions, 0)),
     ]
     functions = [uleb(additions.type_index(type)) for type, _ in added]
     bodies = [code for _, code in added]
@@ -101,7 +105,7 @@ def slow_twin(
     for plan in plans:
         builder = SlowTwinBuilder(
             plan, imports, first=first, stop=stop, note=note, trap=trap, watch=watch, outside=outside,
-            casts=casts,
+            edge=None if imports.shared_memory else edge, casts=casts,
             first_chunk=len(chunks), conditions=conditions.get(plan.index, {}), tick=tick,
         )  # fmt: skip
         made = builder.build()
@@ -124,12 +128,14 @@ class Flavour:
 
     :ivar index: function index, of a defined function.
     :ivar block: address of the bytes of its check sites, as many as the fast twin has, of
-        :attr:`Layout.blocks <trio_wasmdbg.instrument.Layout>`.
+        :attr:`Layout.blocks <trio_wasmdbg.instrument.Layout>`; None, for a loop copy: the fast twin's.
+    :ivar loop: it is a copy of the loop that begins with this instruction, to be entered there.
     """
 
     index: int
-    block: int
+    block: int | None
     options: FlavourOptions = field(factory=FlavourOptions)
+    loop: int | None = None
 
 
 @frozen
@@ -165,38 +171,50 @@ def flavours(
         raise NoFlavourError("its module has a shared memory")
     plans = [instrumented.plan(each.index) for each in wanted]
     for each, plan in zip(wanted, plans, strict=True):
-        if plan.instructions > MAX_INSTRUCTIONS:
-            raise NoFlavourError(f"it has {plan.instructions:,} instructions")
+        instructions = plan.instructions - (each.loop or 0)
+        if instructions > MAX_INSTRUCTIONS:
+            raise NoFlavourError(f"it has {instructions:,} instructions")
         imports.scan(plan, structured=True)
         for condition in each.options.points.values():
             if condition is not None:
                 imports.need_globals(condition.globals)
         tick()
     imports.finish()
-    first = imports.function_count
-    functions: list[bytes] = []
-    bodies: list[bytes] = []
+    edge = imports.function_count
+    functions = [uleb(imports.additions.type_index(EDGE_TYPE))]
+    bodies = [edge_function(imports.additions, 0)]
     exports = _memories(instrumented)
     entries: list[str] = []
     twins: list[FastTwin] = []
     for each, plan in zip(wanted, plans, strict=True):
-        builder = FlavourBuilder(plan, imports, each.options, block=each.block, tick=tick)
+        if each.loop is None:
+            assert each.block is not None
+            builder = FlavourBuilder(plan, imports, each.options, block=each.block, tick=tick)
+        else:
+            builder = LoopCopyBuilder(
+                plan, imports, each.options, loop=each.loop, edge=edge, block=each.block, tick=tick
+            )
         twins.append(builder.build())
         original = instrumented.original.functions[each.index]
-        entry = first + len(bodies)
-        functions += [uleb(imports.additions.cold_type(original.type.results)), uleb(original.type_index)]
-        bodies += [adapter(plan, imports, entry + 1), twins[-1].body]
+        entry = edge + len(bodies)
+        if each.loop is None:
+            enter, type_index = adapter(plan, imports, entry + 1), original.type_index
+        else:
+            enter = loop_adapter(plan, imports, each.loop, entry + 1)
+            type_index = imports.additions.type_index(copy_type(plan, each.loop))
+        functions += [uleb(imports.additions.cold_type(original.type.results)), uleb(type_index)]
+        bodies += [enter, twins[-1].body]
         entries.append(f"{instrumented.names.prefix}s{len(entries)}")
         exports.append(name(entries[-1]) + bytes((ExternKind.FUNCTION,)) + uleb(entry))
         tick()
-    indices = range(first + 1, first + len(bodies), 2)  # behind its adapter each
+    indices = range(edge + 2, edge + len(bodies), 2)  # behind its adapter each
     hints = moved_hints(
         instrumented.original,
         ((each.index, index, twin) for each, index, twin in zip(wanted, indices, twins, strict=True)),
     )
     wasm, offsets = _assemble(imports, called, functions, bodies, exports, hints=hints)
     code_map = CodeMap()
-    for each, offset, twin in zip(wanted, offsets[1::2], twins, strict=True):
+    for each, offset, twin in zip(wanted, offsets[2::2], twins, strict=True):
         code_map.add(each.index, offset, twin)
     return FlavourCompanion(wasm, tuple(entries), code_map)
 

@@ -8,6 +8,7 @@ in the frame, and its code in chunks.  What is left here pushes the frame, store
 from __future__ import annotations
 
 from array import array
+from typing import Final
 
 from ..wasm import I32, TypedBody
 from . import _emit as emit
@@ -15,7 +16,13 @@ from ._additions import Additions, FrameAccess
 from ._body import INSERTED
 from ._frames import FrameLayout
 
-__all__ = ["entry_code", "entry_ranges"]
+__all__ = ["MAX_BODY", "MAX_LOCALS", "entry_code", "entry_ranges"]
+
+MAX_BODY: Final = 7_654_321
+"""The engine's limit of a function's size in bytes."""
+
+MAX_LOCALS: Final = 50_000
+"""The engine's limit of a function's locals."""
 
 
 def entry_code(typed: TypedBody, frame: FrameLayout, additions: Additions, escapable: bool) -> bytes:

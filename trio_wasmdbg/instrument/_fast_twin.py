@@ -31,13 +31,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Final
 
 from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, KEEP, SP, Additions, FrameAccess
 from ._body import BodyWriter, FastTwin
-from ._entry_twin import entry_code, entry_ranges
+from ._entry_twin import MAX_BODY, MAX_LOCALS, entry_code, entry_ranges
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import RESUME_OFFSET, FrameLayout
 from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
@@ -50,12 +49,6 @@ from ._survey import Facts, Survey, branch_depths, call_signature, survey
 __all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwinBuilder"]
 
 ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
-
-MAX_BODY: Final = 7_654_321
-"""The engine's limit of a function's size in bytes."""
-
-MAX_LOCALS: Final = 50_000
-"""The engine's limit of a function's locals."""
 
 _ASSIGN, _GLOBAL, _SELECT, _DIVISION, _HELPED, _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END = range(11)
 _BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW, _POINT = range(11, 20)
@@ -113,6 +106,7 @@ class FastTwinBuilder:
         whole = self._survey.whole
         self._leaf = not (whole.calls or self._survey.tries or self._must_be_whole(whole))
         self._fp_needed = False
+        self._call_flag = 0  # of the second word of the frame during calls
         self._labels: list[Label] = []
         self._tries: list[Label] = []
         # Non-nullable locals that have no value yet at this point.
@@ -150,6 +144,14 @@ class FastTwinBuilder:
         """What ``return`` branches by."""
         return len(self._labels) - 1
 
+    def _label(self, depth: int) -> Label:
+        """What a branch of this depth in the original leads to."""
+        return self._labels[-1 - depth]
+
+    def _site_address(self, resume_point: int, kind: int) -> int:
+        """Address of the byte of the next check site."""
+        return SITES_BASE + self._first_site + len(self._sites)
+
     def _begin_loop(self, k: int) -> None:
         """The code of a loop begins."""
 
@@ -168,9 +170,7 @@ class FastTwinBuilder:
         """The rewritten body, or, if it would become larger than the engine allows, an entry twin."""
         typed, writer = self._typed, self._writer
         instructions, stacks, reachable = typed.instructions, typed.stacks, typed.reachable
-        whole = self._survey.whole
         self._prologue()
-        self._labels.append(Label(False, None, settable=self._settable, catches=whole.catches))
         since = previous = -1
         for k, kind in self._places():
             instruction = instructions[k]
@@ -199,7 +199,7 @@ class FastTwinBuilder:
             elif kind == _END:
                 self._end(k, bool(reachable[k]))
             elif kind == _ELSE:
-                self._else(bool(reachable[k]))
+                self._else(k, bool(reachable[k]))
                 self._note_activity(k)
             elif kind == _GLOBAL:
                 code = b"\x23" if instruction.op.code == 0x23 else b"\x24"
@@ -232,7 +232,7 @@ class FastTwinBuilder:
         """The rarer kinds."""
         if _BRANCH <= kind <= _BRANCH_TABLE:
             for depth in branch_depths(instruction):
-                self._labels[-1 - depth].branch(self._now)
+                self._label(depth).branch(self._now)
             self._branch(kind, instruction)
         elif kind == _CALL:
             self._call(k, instruction, stack)
@@ -360,7 +360,7 @@ class FastTwinBuilder:
     def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
         """A check site.  Each has its own address: of two checks of one byte, Cranelift would delete
         the second if the first dominates it, and a loop could not be interrupted any more."""
-        address = SITES_BASE + self._first_site + len(self._sites)
+        address = self._site_address(resume_point, kind)
         self._sites.append(resume_point << 2 | kind)
         self._writer.out += b"".join([self._load_byte, uleb(address), emit.IF_EMPTY, cold, emit.END])
 
@@ -392,6 +392,7 @@ class FastTwinBuilder:
             self._now.active = ACTIVE
             self._note_activity(0)
         out += b"\x02" + self._additions.block_type(self._type.results)
+        self._labels.append(Label(False, None, settable=self._settable, catches=self._survey.whole.catches))
 
     def _enter(self, k: int, kind: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
         """``block``, ``loop``, ``if``, ``try_table``."""
@@ -402,7 +403,7 @@ class FastTwinBuilder:
         targets = None
         if kind == _TRY_TABLE:
             # Labels count from outside of the try_table.
-            targets = tuple(self._labels[-1 - catch.label] for catch in instruction.imm.catches)
+            targets = tuple(self._label(catch.label) for catch in instruction.imm.catches)
         control = self._typed.controls[k]
         facts = self._survey.facts[k]
         base = control.height
@@ -445,7 +446,8 @@ class FastTwinBuilder:
             operands = self._stores.peek(control.params, control.height)
             self._check(k + 1, LOOP, self._leave(operands, k + 1, self._needed(k)))
 
-    def _else(self, live: bool) -> None:
+    def _else(self, k: int, live: bool) -> None:
+        """``else``: the other arm of an ``if``."""
         label = self._labels[-1]
         if live:
             label.branch(self._now)
@@ -500,7 +502,7 @@ class FastTwinBuilder:
             # It may trap itself.
             self._store_operands(stack, stack.height + 1 if stack is not None else 0)
         self._store_operands(stack, high)
-        writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k))
+        writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k | self._call_flag))
         needed = self._needed(k)
         writer.out += stores.locals(now.dirty & needed)
         now.dirty &= ~needed
@@ -518,13 +520,8 @@ class FastTwinBuilder:
         writer, now, recipes = self._writer, self._now, self._recipes
         assert recipes is not None
         writer.copy_to(instruction.offset)
-        missing = set()
         low = self._keep_stored(stack, stack.height + 1 if stack is not None else 0)
-        operand = stack
-        while operand is not None and operand.height >= low:
-            if recipes.of(operand, k) is None:
-                missing.add(operand.height)
-            operand = operand.below
+        missing = recipes.missing(stack, low, k)
         if missing:
             assert stack is not None
             if stack.height - min(missing) >= MANY_OPERANDS:

@@ -6,6 +6,7 @@ instruction that has code: a branch to the block of instruction ``k`` goes on at
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from attrs import define
@@ -67,13 +68,18 @@ class Jumps:
         access: FrameAccess,
         additions: Additions,
         first_chunk: int,
+        into_loop: Callable[[int], bytes],
     ) -> None:
-        """:param first_chunk: function index of the first chunk."""
+        """
+        :param first_chunk: function index of the first chunk.
+        :param into_loop: code for where control goes into the loop that begins with an instruction.
+        """
         self._typed = typed
         self._frame = frame
         self._access = access
         self._additions = additions
         self._first_chunk = first_chunk
+        self._into_loop = into_loop
         self._count = len(typed.instructions)
         self.place = Place(0, {})
         self.path = [typed.scopes[0]]
@@ -82,12 +88,15 @@ class Jumps:
         """Goes on at instruction *k* (does not fall through)."""
         place = self.place
         number = place.numbers.get(k)
+        edge = b""
+        if self._typed.instructions[k - 1].op.flow is Flow.LOOP:
+            edge = self._into_loop(k - 1)
         if number is None:
             chunk = self._first_chunk + k // CHUNK
-            return b"".join([emit.local_get(FP), emit.i32_const(k), emit.return_call(chunk)])
+            return b"".join([edge, emit.local_get(FP), emit.i32_const(k), emit.return_call(chunk)])
         if number > place.index:
             return emit.br(number - place.index - 1 + place.inside)
-        return b"".join([emit.i32_const(k), emit.local_set(RP), emit.br(place.dispatch)])
+        return b"".join([edge, emit.i32_const(k), emit.local_set(RP), emit.br(place.dispatch)])
 
     def goto_if(self, k: int, moves: bytes = b"") -> bytes:
         """Pops a condition and goes to *k*, after *moves*, if it is not zero."""

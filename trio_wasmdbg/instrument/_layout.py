@@ -10,7 +10,8 @@ constant of the machine code)::
     stops_base ..        one byte for each instruction of the module
     counts_base ..       four bytes for each instruction: how often it was executed
     blocks_base ..       bytes for the check sites of flavours, given out as they are made
-    entries_base ..      four bytes for each instruction: the slot of a flavour to be entered there, or 0
+    entries_base ..      four bytes for each instruction: the slot of a flavour to be entered there, or 0;
+                         before a loop's first one also, negative, how often until the host is asked
     heads_base ..        four bytes for each defined function: the address of its first entry, or 0
     trace_base           the instructions executed last, where that is wanted
     watch_entries        the ranges of memory that are watched
@@ -27,12 +28,14 @@ __all__ = [
     "ASK",
     "COVER_MEMORIES",
     "HOOK_SLOT",
+    "KIND_HOT",
     "KIND_LEFT",
     "KIND_SITE",
     "KIND_STOP",
     "KIND_THROW",
     "KIND_TRAP",
     "KIND_WATCH",
+    "LOOPS",
     "STACK_SIZE",
     "TRACE_ENTRIES",
     "TRACE_LENGTH",
@@ -74,6 +77,10 @@ KIND_THROW = 4
 KIND_LEFT = 5
 """First argument of the hook: a flavour has left, for the slow twin; otherwise like :data:`KIND_SITE`."""
 
+KIND_HOT = 6
+"""First argument of the hook: a slow twin's loop has gone round often.  The answer is the slot of a copy to
+go on in, or 0."""
+
 NO_DISPATCH = 0x8000_0000
 """Flag in the resume point that a slot is entered with: go on in the slow twin, not in a flavour."""
 
@@ -84,8 +91,8 @@ Resume points are smaller."""
 SPARE_BLOCKS = 1 << 16
 """Bytes for the check sites of flavours, besides one for each check site of the module."""
 
-SPARE_SLOTS = 256
-"""Slots for flavours, besides one for each function."""
+SPARE_SLOTS = 512
+"""Slots for flavours and copies of loops, besides one for each function."""
 
 
 @frozen
@@ -98,8 +105,8 @@ class Layout:
     :ivar stops_base: address of the first function's first stop byte; ``stops`` of them.
     :ivar counts_base: address of the u32 that belongs to the first stop byte; likewise.
     :ivar blocks_base: address of the first byte for check sites of flavours; ``blocks`` of them.
-    :ivar entries_base: address of the u32 that belongs to the first stop byte: the slot of the flavour that
-        the function is to go on in when it comes there, or 0.
+    :ivar entries_base: address of the i32 that belongs to the first stop byte: the slot of the flavour that
+        the function is to go on in when it comes there, or 0; see also ``_loop_copy``.
     :ivar heads_base: address of the u32 of the first defined function: the address of the entry that belongs
         to its first instruction, or 0 while it has no flavour.
     :ivar trace_base: address of what slow twins note of the instructions they execute (see ``_trace``).
@@ -174,6 +181,8 @@ COVER_SIZE = 160
 WATCH_BASE = STACK_SIZE
 """The table of watched memory ranges (see ``_watch``): its head."""
 INSTANCE_ID = WATCH_BASE + 32
+LOOPS = WATCH_BASE + 36
+"""Byte: slow twins look at the entries of loops, that is, they may be left there for copies."""
 SITES_BASE = WATCH_BASE + 64
 
 

@@ -205,6 +205,15 @@ class FunctionPlan:
                 found.add(k + 1)
         return frozenset(found)
 
+    def loops(self) -> tuple[int, ...]:
+        """The ``loop`` instructions that can be reached, in order."""
+        typed = self.typed()
+        return tuple(
+            k
+            for k, instruction in enumerate(typed.instructions)
+            if instruction.op.flow is Flow.LOOP and typed.reachable[k]
+        )
+
     def catching(self) -> list[int]:
         """The ``try_table`` instructions that have clauses and can be reached, in order."""
         typed = self.typed()
@@ -247,12 +256,15 @@ class FunctionPlan:
         live = self._owner._details(self.index).live()
         return everything if live is None else live.before(k)
 
-    def is_whole(self, k: int) -> bool:
-        """Whether the fast twin's frame has everything when instruction *k* traps (see :meth:`recipes`)."""
+    def is_whole(self, k: int, *, copied: bool = False) -> bool:
+        """Whether the fast twin's frame has everything when instruction *k* traps (see :meth:`recipes`).
+
+        :param copied: it is the frame of a copy of a loop, which has one all the time.
+        """
         if self._owner.mode != "post-mortem":
             return False
         op = self.typed().instructions[k].op
-        return (op.code in TRAPS or op.flow is Flow.CALL) and self.has_frame(k)
+        return (op.code in TRAPS or op.flow is Flow.CALL) and (copied or self.has_frame(k))
 
     def recipes(self, k: int) -> Mapping[int, Recipe]:
         """By height, how to work out the operands that a frame may not have when instruction *k* traps."""

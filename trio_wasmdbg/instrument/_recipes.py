@@ -112,6 +112,15 @@ class Recipes:
                     first = first.below
                 self._selected.setdefault(id(first), k)
 
+    def missing(self, stack: Operand | None, low: int, k: int) -> set[int]:
+        """Heights, from *low* up, of the operands that can't be worked out before instruction *k*."""
+        found = set()
+        while stack is not None and stack.height >= low:
+            if self.of(stack, k) is None:
+                found.add(stack.height)
+            stack = stack.below
+        return found
+
     def of(self, operand: Operand, k: int) -> Recipe | None:
         """How to work out *operand*, which is on the stack before instruction *k*; None if it can't be."""
         found, _ = self._of(operand, k, k, MOST)

@@ -262,7 +262,7 @@ class _Rewriter:
                 function + emit.i32_const(2) + b"\x74" + load(0x28, heads, 2) + emit.local_tee(2),
                 emit.IF_EMPTY,
                 found + rp + emit.i32_const(2) + b"\x74" + emit.I32_ADD,
-                load(0x28, 0, 2) + emit.local_tee(2),
+                load(0x28, 0, 2) + emit.local_tee(2) + emit.i32_const(0) + b"\x4a",  # i32.gt_s
                 emit.IF_EMPTY,
                 fp + rp + emit.i32_const(ASK) + emit.I32_ADD + found + go,
                 emit.END,

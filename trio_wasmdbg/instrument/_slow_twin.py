@@ -34,6 +34,7 @@ from ._imports import CompanionImports
 from ._jumps import CHUNK, FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
 from ._layout import ASK, INSTANCE_ID, KIND_THROW
+from ._loop_copy import edge_code
 from ._plans import FunctionPlan
 from ._shared import top_types
 from ._trace import ASKS, NOTES
@@ -59,6 +60,7 @@ class SlowTwinBuilder:
         trap: int,
         watch: int,
         outside: int,
+        edge: int | None,
         casts: bool,
         first_chunk: int,
         conditions: Mapping[int, Condition],
@@ -69,6 +71,7 @@ class SlowTwinBuilder:
         :param stop: index of the function for a stop byte that is set, ``note`` of the one that notes the
             instruction, ``trap`` of the one that asks the host before a trap, ``watch`` of the one before
             an access to memory, ``outside`` of :func:`outside_function`.
+        :param edge: of :func:`~._loop_copy.edge_function`; None: its loops have no copies.
         :param casts: see :class:`~._foresee.Foresight`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
@@ -96,7 +99,10 @@ class SlowTwinBuilder:
         self._results = self._typed.function.type.results
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
-        self._jumps = Jumps(self._typed, self._frame, self._access, imports.additions, first + 1)
+        self._edge_function = edge
+        self._jumps = Jumps(
+            self._typed, self._frame, self._access, imports.additions, first + 1, self._into_loop
+        )
         self._clauses: dict[int, tuple[Clause, ...]] = {}
 
     @property
@@ -123,6 +129,7 @@ class SlowTwinBuilder:
             emit.IF_EMPTY,
             rp + emit.i32_const(2) + b"\x74",  # i32.shl
             additions.memory_access(0x28, self._plan.entries, 2) + emit.local_tee(2),
+            emit.i32_const(0) + b"\x4a",  # i32.gt_s
             emit.IF_EMPTY,
             fp + rp + emit.i32_const(ASK) + emit.I32_ADD + found,
             emit.return_call_indirect(additions.cold_type(self._results), additions.slots_table),
@@ -197,6 +204,13 @@ class SlowTwinBuilder:
         code = b"".join(out)
         groups = [(1, type) for type in self._locals]
         return emit.local_groups(groups) + code
+
+    def _into_loop(self, k: int) -> bytes:
+        """Where control goes into the loop that begins with instruction *k*: maybe on in a copy of it."""
+        if self._edge_function is None:
+            return b""
+        additions, edge = self._imports.additions, self._edge_function
+        return edge_code(self._plan, additions, self._results, k, edge, _FP, _RP)
 
     def _falls_through(self, k: int) -> bool:
         op = self._typed.instructions[k].op
@@ -309,7 +323,9 @@ class SlowTwinBuilder:
         height = stack.height + 1 if stack is not None else 0
         if flow is Flow.NEXT:
             return self._plain(k, instruction, stack, height)
-        if flow is Flow.BLOCK or flow is Flow.LOOP or flow is Flow.TRY_TABLE:
+        if flow is Flow.LOOP:
+            return self._into_loop(k)
+        if flow is Flow.BLOCK or flow is Flow.TRY_TABLE:
             return b""
         if flow is Flow.END:
             return self._return() if k == self._count - 1 else b""
