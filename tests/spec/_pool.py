@@ -16,8 +16,10 @@ from typing import Any, Final
 __all__ = ["Pool", "Results"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-LIMIT: Final = 300.0
-"""Seconds for one script in one mode."""
+LIMIT: Final = 300
+"""Seconds of CPU for one script in one mode."""
+BUSY: Final = 10
+"""So many times as long it may take by the clock: the machine may have other things to do."""
 
 Results = list[dict[str, Any]]
 """One dict a mode, as the worker sends it; ``"died"`` tells what happened where there is no answer."""
@@ -49,7 +51,7 @@ class _Worker:
         assert self.process.stdout is not None
         descriptor = self.process.stdout.fileno()
         while b"\n" not in self._buffer:
-            ready, _, _ = select.select([descriptor], [], [], LIMIT)
+            ready, _, _ = select.select([descriptor], [], [], LIMIT * BUSY)
             if not ready:
                 self.process.kill()
                 self._buffer = b""

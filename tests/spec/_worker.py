@@ -7,9 +7,12 @@ the process, the parent knows which one it was.
 from __future__ import annotations
 
 import json
+import resource
 import sys
+import time
 from pathlib import Path
 
+from tests.spec._pool import LIMIT
 from tests.spec._script import run_script
 
 __all__ = ["main"]
@@ -20,6 +23,8 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         for mode in request["modes"]:
+            patience = int(time.process_time()) + LIMIT
+            resource.setrlimit(resource.RLIMIT_CPU, (patience, resource.RLIM_INFINITY))
             report = run_script(Path(request["path"]), mode)
             answer = {
                 "mode": mode,

@@ -87,7 +87,7 @@ def unsupported(name: str) -> str | None:
     return next((why for folder, why in NOT_FOR_THE_ENGINE.items() if name.startswith(folder + "/")), None)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_script(name: str, running: dict[str, Future[Results]]) -> None:
     why = unsupported(name)
