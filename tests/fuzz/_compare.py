@@ -12,7 +12,7 @@ import wasmtime
 from wasmtime import _bindings as c
 
 from tests.fuzz._generate import SPENT
-from tests.spec._driver import MODES, Compiled, Failure, Instance, World
+from tests.spec._driver import MODES, Compiled, Failure, Instance, World, engine
 from tests.spec._values import release
 from trio_wasmdbg.wasm import ExternKind, Module, ValType, decode_module
 
@@ -90,6 +90,10 @@ def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[
 
     :raises Failure: the engine refuses the module.
     """
+    try:
+        wasmtime.Module.validate(engine(), data)
+    except wasmtime.WasmtimeError as error:
+        raise Failure("invalid", str(error)) from None
     module = decode_module(data)
     expected: list[Any] = []
     found = []
