@@ -16,6 +16,7 @@ import pytest
 import trio
 import trio.testing
 import wasmtime
+from attrs import evolve
 
 from tests.debuggee._support import ENGINE, load
 from trio_wasmdbg import Debuggee, Guest, StoreView, events
@@ -161,10 +162,11 @@ async def test_left_over_threads() -> None:
     go = threading.Event()
 
     async def starts(guest: Guest) -> None:
-        threading.Thread(target=go.wait).start()
+        for _ in range(6):  # not every life comes to its body
+            threading.Thread(target=go.wait).start()
 
     try:
-        found = await found_with(starts, cycles=400, debuggees=2)
+        found = await found_with(starts, cycles=240, debuggees=1)
     finally:
         go.set()
     assert re.search(r"left over after .*: threads: ", found)
@@ -177,7 +179,7 @@ async def test_left_over_tasks() -> None:
         trio.lowlevel.spawn_system_task(go.wait)
 
     try:
-        found = await found_with(starts, cycles=400, debuggees=2)
+        found = await found_with(starts, cycles=240, debuggees=1)
     finally:
         go.set()
         await trio.testing.wait_all_tasks_blocked()
@@ -188,10 +190,10 @@ async def test_left_over_memory_maps() -> None:
     maps: list[mmap.mmap] = []
 
     async def maps_memory(guest: Guest) -> None:
-        maps.append(mmap.mmap(-1, mmap.PAGESIZE))
+        maps.extend(mmap.mmap(-1, mmap.PAGESIZE) for _ in range(3))
 
     try:
-        found = await found_with(maps_memory, cycles=400, debuggees=2)
+        found = await found_with(maps_memory, cycles=240, debuggees=1)
     finally:
         for each in maps:
             each.close()
@@ -206,7 +208,7 @@ async def test_left_over_host_functions() -> None:
         linkers.append(linker := wasmtime.Linker(ENGINE))
         guest.define(linker, "host", "kept", wasmtime.FuncType([], []), trio.lowlevel.checkpoint)
 
-    found = await found_with(defines, cycles=400, debuggees=2)
+    found = await found_with(defines, cycles=240, debuggees=1)
     linkers.clear()
     assert re.search(r"left over after .*: host functions: ", found)
 
@@ -269,7 +271,8 @@ async def skip_a_breakpoint(debuggee: Debuggee, run: Run) -> events.Event:
 async def tell_twice(debuggee: Debuggee, run: Run) -> events.Event:
     event = told.pop(debuggee, None) or await run(debuggee)
     if isinstance(event, events.HostCallEntered) and event.frame is not None:
-        told[debuggee] = event
+        # The frame of the first one is of the past by then.
+        told[debuggee] = evolve(event, frame=None)
     return event
 
 
@@ -314,9 +317,8 @@ async def test_a_query_that_runs_twice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_life_that_changes_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store's other instances are as they were, and answer."""
     body = _stress._scenario._Body
-    run, call = body.run, Guest.call
+    run = body.run
 
     async def writes(self: Any, guest: Guest) -> Any:
         for instance, _ in self._stage.left:
@@ -327,7 +329,10 @@ async def test_a_life_that_changes_its_neighbours(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(StressFailure) as failure:
         await stress(seconds=60, cycles=100, seed=5, profile="cancel")
     assert "another life has changed this one's instance" in everything(failure.value)
-    monkeypatch.setattr(body, "run", run)
+
+
+async def test_a_store_whose_instances_answer_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = Guest.call
 
     async def off_by_one(self: Guest, func: wasmtime.Func, *arguments: object) -> Any:
         result = await call(self, func, *arguments)

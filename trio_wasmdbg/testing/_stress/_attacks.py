@@ -167,5 +167,6 @@ class Inspector(trio.abc.Instrument):
 
     def stop(self) -> None:
         """End; in the trio thread."""
-        trio.lowlevel.remove_instrument(self)
+        with contextlib.suppress(KeyError):  # trio takes away an instrument in which something was raised
+            trio.lowlevel.remove_instrument(self)
         gc.callbacks.remove(self.on_gc)
