@@ -121,7 +121,7 @@ class Frame(metaclass=NoPublicConstructor):
     @property
     def instruction(self) -> Instruction:
         """The instruction that comes next; in a caller, the call under way."""
-        return self._typed().instructions[self._resume_point]
+        return self._plan.instruction(self._resume_point)
 
     @property
     def instruction_text(self) -> str:
@@ -510,7 +510,7 @@ class Frame(metaclass=NoPublicConstructor):
 
     def _place(self) -> FramePlace:
         """This frame as the engine's step plans see it."""
-        instruction = self._typed().instructions[self._resume_point]
+        instruction = self._plan.instruction(self._resume_point)
         return FramePlace(
             self._raw.instance,
             self._raw.fp,

@@ -307,15 +307,17 @@ class GuestModule(metaclass=NoPublicConstructor):
     async def prepare(self, function: int, resume_point: int) -> None:
         """Make sure that a frame at this place can be shown without much work; a checkpoint.
 
-        A large body is decoded and typed off the trio thread.  Cancelled: nothing is kept.
+        A large body is decoded and typed off the trio thread; at its beginning, it need not be typed.
+        Cancelled: nothing is kept.
         """
         plan = self.plan(function)
 
         def work(tick: Callable[[], None]) -> None:
-            plan.typed(tick)
+            plan.locate(tick)
             if resume_point:
+                plan.typed(tick)
                 plan.unassigned(resume_point)
-                plan.kept(resume_point)
+            plan.kept(resume_point)
 
         await compute(work)
 

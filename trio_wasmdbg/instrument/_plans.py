@@ -9,13 +9,28 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from attrs import define, field
 
 from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
-from ..wasm import ControlFrame, Flow, Module, TypedBody, ValType, operand_types, type_body
+from ..wasm import (
+    Body,
+    ControlFrame,
+    Flow,
+    Function,
+    Instruction,
+    Module,
+    TypedBody,
+    ValType,
+    cut,
+    in_pieces,
+    operand_types,
+    read_word,
+    type_body,
+)
 from ._additions import Additions
 from ._body import FastTwin
 from ._code_map import CodeMap
@@ -135,24 +150,35 @@ class FunctionPlan:
     @property
     def is_prepared(self) -> bool:
         """Whether :meth:`typed` and :attr:`offsets` answer without working."""
-        return self.index in self._owner._cache
+        details = self._owner._cache.get(self.index)
+        return details is not None and details.is_typed
 
     def typed(self, tick: Callable[[], None] = no_tick) -> TypedBody:
         """The body with its operand types (kept for a while, else worked out again).
 
         :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
         """
-        return self._owner._details(self.index, tick).typed
+        return self._owner._details(self.index, tick).typed(tick)
+
+    def locate(self, tick: Callable[[], None] = no_tick) -> None:
+        """Sees to it that :attr:`offsets` answers without working.
+
+        :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
+        """
+        self._owner._details(self.index, tick)
+
+    def instruction(self, k: int) -> Instruction:
+        """Instruction *k*.  For one of them, the body need not be typed."""
+        return self._owner._details(self.index).instruction(k)
 
     def operand_types(self, k: int) -> tuple[ValType, ...]:
         """Types of the operands in the frame at resume point *k*, bottom first.
 
         At the final ``end``, these are the results, however control came there.
         """
-        typed = self.typed()
         if k == self.instructions - 1:
-            return typed.function.type.results
-        return operand_types(typed.stacks[k])
+            return self._owner.original.functions[self.index].type.results
+        return operand_types(self.typed().stacks[k]) if k else ()
 
     def landings(self, k: int) -> tuple[int, ...]:
         """Resume points at which this function goes on if instruction *k* throws, or its callee does."""
@@ -290,35 +316,72 @@ class FunctionPlan:
         return at >= 0 and activity[at][1]
 
 
+def _offsets(module: Module, body: Body, tick: Callable[[], None]) -> array[int] | None:
+    """Offsets of a body's instructions; None if it can't be cut into words."""
+    words = cut(module.data, body.code_start, body.end, tick)
+    different = list(set(in_pieces(words, tick)))
+    if not all(read_word(module, word) for word in in_pieces(different, tick)):
+        return None
+    return array("I", accumulate(map(len, in_pieces(words[:-1], tick)), initial=body.code_start))
+
+
 @define(eq=False)
 class _Details:
-    """What is worked out again on demand for one function."""
+    """What is worked out again on demand for one function.
 
-    typed: TypedBody
+    The offsets alone are found five times as fast as the types (see :func:`~trio_wasmdbg.wasm.cut`), and are
+    all that is needed to stop at a function's beginning.
+    """
+
     offsets: array[int]
     end: int
+    _module: Module
+    _function: Function
     _analyse: Callable[[TypedBody], FastTwin]
     _mode: FrameMode
+    _typed: TypedBody | None
     _analysis: FastTwin | None = None
     _live: Liveness | None = None
     _recipes: Recipes | None = None
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether :meth:`typed` answers without working."""
+        return self._typed is not None
+
+    def typed(self, tick: Callable[[], None] = no_tick) -> TypedBody:
+        """The body with its operand types."""
+        if self._typed is None:
+            self._typed = type_body(self._module, self._function, tick)
+        return self._typed
+
+    def instruction(self, k: int) -> Instruction:
+        """Instruction *k*."""
+        if self._typed is not None:
+            return self._typed.instructions[k]
+        start = self.offsets[k]
+        end = self.offsets[k + 1] if k + 1 < len(self.offsets) else self.end
+        word = read_word(self._module, self._module.data[start:end])
+        if word is None:
+            return self.typed().instructions[k]
+        return Instruction(start, end, word.op, word.imm)
+
     def analysis(self) -> FastTwin:
         """The fast twin, made once more."""
         if self._analysis is None:
-            self._analysis = self._analyse(self.typed)
+            self._analysis = self._analyse(self.typed())
         return self._analysis
 
     def live(self) -> Liveness | None:
         """What is live where; None if that does not matter."""
         if self._live is None and self._mode == "live":
-            self._live = liveness(self.typed)
+            self._live = liveness(self.typed())
         return self._live
 
     def recipes(self) -> Recipes | None:
         """Which operands are not stored before traps; None if none are."""
         if self._recipes is None and self._mode == "post-mortem":
-            self._recipes = Recipes(self.typed)
+            self._recipes = Recipes(self.typed())
         return self._recipes
 
 
@@ -382,9 +445,15 @@ class Instrumented:
         if details is not None:
             self._cache[index] = details
             return details
-        typed = type_body(self.original, self.original.functions[index], tick)
-        offsets = array("I", [i.offset for i in typed.instructions])
-        details = _Details(typed, offsets, typed.instructions[-1].end, self._analyse, self.mode)
+        function = self.original.functions[index]
+        body = function.body
+        assert body is not None
+        typed = None
+        offsets = _offsets(self.original, body, tick)
+        if offsets is None:
+            typed = type_body(self.original, function, tick)
+            offsets = array("I", [i.offset for i in typed.instructions])
+        details = _Details(offsets, body.end, self.original, function, self._analyse, self.mode, typed)
         self._cache[index] = details
         for oldest in list(self._cache)[:-KEPT]:
             self._cache.pop(oldest, None)

@@ -52,6 +52,7 @@ from ._leb import (
     uleb,
     uleb_padded,
 )
+from ._lex import cut
 from ._module import (
     Body,
     CustomSection,
@@ -76,7 +77,8 @@ from ._module import (
 from ._names import Names, decode_names
 from ._nan import NaN
 from ._opcodes import BY_NAME, OPS, Flow, Imm, Op, Rule, prefixed
-from ._read import read_body, read_expression
+from ._pace import in_pieces
+from ._read import read_body, read_expression, read_word
 from ._typed import ControlFrame, Operand, TypedBody, operand_types
 from ._types import (
     EXNREF,
@@ -173,12 +175,14 @@ __all__ = [
     "ValType",
     "block_type",
     "branch_hints",
+    "cut",
     "decode_module",
     "decode_names",
     "disassemble",
     "func_type",
     "global_type",
     "hint_section",
+    "in_pieces",
     "instruction",
     "limits",
     "local_groups",
@@ -194,6 +198,7 @@ __all__ = [
     "read_s64",
     "read_u32",
     "read_u64",
+    "read_word",
     "ref_type",
     "storage_size",
     "section",

@@ -35,7 +35,7 @@ from ._problems import BytesError, UnsupportedBytesError
 from ._read_types import SHORT_TYPES, read_heap_type, read_valtype
 from ._types import ValType, ref_type
 
-__all__ = ["read_body", "read_expression", "skip_expression"]
+__all__ = ["read_body", "read_expression", "read_word", "skip_expression"]
 
 _ANY = 1 << 32
 _LABELS_IN_TYPE_BODY = _ANY  # depths are checked where depths are known
@@ -117,6 +117,20 @@ def read_expression(module: Module, range: Range) -> list[Instruction]:
 def skip_expression(data: bytes, pos: int, end: int) -> int:
     """The offset after the constant expression at *pos*; indices are not checked."""
     return _read(data, pos, end, [_ANY] * (_LAST_INDEX + 1), _no_types, False)[1]
+
+
+def read_word(module: Module, word: bytes) -> Instruction | None:
+    """The instruction whose bytes these are, at offset 0.
+
+    :returns: None if they are not exactly one, with indices (but of locals and labels) in range.
+    """
+    limits = _limits(module, _ANY)
+    try:
+        # Its own end, if it begins a construct, and the last.
+        found = _read(word + b"\x0b\x0b", 0, len(word) + 2, limits, _block_types(module), False)[0][0]
+    except ModuleError:
+        return None
+    return found if found.end == len(word) else None
 
 
 def _in_function(error: ModuleError, module: Module, function: Function) -> ModuleError:
