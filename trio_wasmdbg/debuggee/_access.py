@@ -63,7 +63,7 @@ class InstanceAccess:
             }
             for name, item in self._exports.items():
                 if isinstance(item, wasmtime.Func):
-                    self._state.functions[item] = (name, None)
+                    self._state.handed_out(item, name, None)
         return MappingProxyType(self._exports)
 
     # ── functions and tags ─────────────────────────────────────────────────────────────────────
@@ -81,7 +81,7 @@ class InstanceAccess:
         self._check("function", function, len(self._module.original.functions))
         func: wasmtime.Func = self._item(self._names.function(function), wasmtime.Func)
         inner = self._module.is_instrumented(function) and not self._module.plan(function).escapable
-        self._state.functions[func] = (self._module.function_name(function), self._id if inner else None)
+        self._state.handed_out(func, self._module.function_name(function), self._id if inner else None)
         return func
 
     def function_of(self, func: wasmtime.Func) -> int | None:

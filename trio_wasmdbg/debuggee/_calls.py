@@ -538,7 +538,7 @@ class Calls:
         Cancelled: as :meth:`run`, for the injected call alone.
         """
         name, opaque = self._core.describe(func)
-        _, instance = self._state.functions.get(func, (name, None))
+        _, instance = self._state.known(func) or (name, None)
 
         def start() -> capi.CallFuture:
             return capi.start_call(self._core.store, func, args)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -117,7 +116,7 @@ class Core:
         """Somebody has received Finished."""
         self._collection: trio.Event | None = None
         self.ended = trio.Event()
-        self.counts: Counter[str] = Counter()
+        self.counts: dict[str, int] = {}
 
     # ── the task ───────────────────────────────────────────────────────────────────────────────
 
@@ -325,7 +324,7 @@ class Core:
 
     def _tell(self, event: events.Event | None) -> None:
         if event is not None:
-            self.counts[type(event).__name__] += 1
+            self.count(type(event).__name__)
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("paused: %s", event)
         self._responses_in.send_nowait(PausedAt(event))
@@ -357,7 +356,8 @@ class Core:
         self.arming.plan_changed()
 
     def count(self, what: str) -> None:
-        self.counts[what] += 1
+        """One more event of this kind, for the statistics."""
+        self.counts[what] = self.counts.get(what, 0) + 1
 
     # ── what can be looked at ──────────────────────────────────────────────────────────────────
 
@@ -462,7 +462,7 @@ class Core:
 
     def describe(self, func: wasmtime.Func) -> tuple[str, bool]:
         """A name for what is called, and whether it is opaque (no bytecode of ours)."""
-        known = self.state.functions.get(func)
+        known = self.state.known(func)
         return (known[0], False) if known is not None else ("an uninstrumented function", True)
 
     # ── changes ────────────────────────────────────────────────────────────────────────────────

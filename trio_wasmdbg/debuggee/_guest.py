@@ -67,7 +67,7 @@ class Guest(metaclass=NoPublicConstructor):
             name,
             lambda: capi.start_call(core.store, func, args),
             opaque=opaque,
-            instance=core.state.functions.get(func, ("", None))[1],
+            instance=(core.state.known(func) or ("", None))[1],
         )
         if len(values) < 2:
             return values[0] if values else None
@@ -181,7 +181,7 @@ def _own_imports(
     """
     if isinstance(module, wasmtime.Module):
         return frozenset()
-    own = set(core.state.defined.get(linker, ()))
+    own = set(core.state.defined(linker))
     for function in module.original.functions if core.state.instances else ():
         if function.import_ is None:
             continue

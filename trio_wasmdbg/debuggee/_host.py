@@ -50,7 +50,7 @@ def define_host_function(
     """Define *fn* in a linker for the core's store; types as text (``"i32"``, …)."""
     state = core.state
     key = next(_keys)
-    state.defined.setdefault(linker.linker, set()).add(f"{module}.{name}")
+    state.define(linker.linker, f"{module}.{name}")
     state.host_functions[key] = HostFunction(f"{module}.{name}", fn, tuple(params), tuple(results))
     # The C library keeps this closure for ever, so it refers to nothing strongly.
     owner = weakref.ref(state)

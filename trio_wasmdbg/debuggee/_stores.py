@@ -8,6 +8,7 @@ It hangs on the user's ``wasmtime.Store`` object, so it lives exactly as long.
 from __future__ import annotations
 
 import weakref
+from itertools import count
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["StoreState", "store_state"]
 
 _ATTRIBUTE = "_trio_wasmdbg_state"
+_FUNCTION = "_trio_wasmdbg_function"
+_numbers = count(1)
 _HEADER: Final = Struct("<III")
 
 
@@ -40,12 +43,10 @@ class StoreState:
         self.instances: list[GuestInstance] = []
         self.host_functions: dict[int, HostFunction] = {}
         """Kept here and not in the C library's closures, which nothing collects."""
-        self.defined: weakref.WeakKeyDictionary[wasmtime.Linker, set[str]] = weakref.WeakKeyDictionary()
-        """By linker: the host functions that were given to us, ``module.name``."""
-        self.functions: weakref.WeakKeyDictionary[wasmtime.Func, tuple[str, int | None]]
-        self.functions = weakref.WeakKeyDictionary()
-        """The functions that instrumented instances have handed out, by name; with their instance's id
-        those that don't make it current: only their own instance calls them, as a rule."""
+        self._defined: weakref.WeakKeyDictionary[wasmtime.Linker, set[str]] | None = None
+        """By linker: the host functions that were given to us.  Most stores have none, and it takes half a
+        kilobyte when it is empty."""
+        self._number = next(_numbers)
         self.function_indices: dict[int, dict[bytes, int]] = {}
         """By instance: which of its functions have which identity, where somebody has asked."""
         self.core: Core | None = None
@@ -60,6 +61,33 @@ class StoreState:
     def companions(self) -> int:
         """How many instances of the store hold slow twins and flavours."""
         return sum(instance.companions for instance in self.instances)
+
+    # ── functions ──────────────────────────────────────────────────────────────────────────────
+
+    def handed_out(self, func: wasmtime.Func, name: str, instance: int | None) -> None:
+        """Remember a function of an instrumented instance that the user gets.
+
+        On the function itself: a dictionary with weak keys would be the largest object of many stores.
+
+        :param instance: the id of its instance, if it does not make it current: only its own instance calls
+            it, as a rule.
+        """
+        setattr(func, _FUNCTION, (self._number, name, instance))
+
+    def known(self, func: wasmtime.Func) -> tuple[str, int | None] | None:
+        """What :meth:`handed_out` was told of a function, in this store."""
+        number, name, instance = getattr(func, _FUNCTION, (0, "", None))
+        return (name, instance) if number == self._number else None
+
+    def define(self, linker: wasmtime.Linker, name: str) -> None:
+        """Remember a host function, ``module.name``, that was given to us for this linker."""
+        if self._defined is None:
+            self._defined = weakref.WeakKeyDictionary()
+        self._defined.setdefault(linker, set()).add(name)
+
+    def defined(self, linker: wasmtime.Linker) -> frozenset[str]:
+        """The host functions that were given to us for this linker, ``module.name``."""
+        return frozenset(self._defined.get(linker, ()) if self._defined is not None else ())
 
     # ── engine.StackReader ─────────────────────────────────────────────────────────────────────
 
