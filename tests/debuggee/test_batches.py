@@ -133,6 +133,7 @@ async def test_more_functions_than_a_store_takes_instances() -> None:
         return await guest.call(instance.func("run"), 0, 1)
 
     async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+        debuggee.flavours = False
         debuggee.recording = True
         assert await debuggee.run() == events.Finished(result=sum(range(count)))
         statistics = debuggee.statistics()

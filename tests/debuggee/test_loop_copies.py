@@ -408,6 +408,37 @@ async def test_recording_notes_what_a_copy_would_not() -> None:
         assert finished.result == 100 and copies(debuggee) == 0
 
 
+@pytest.mark.parametrize("watched", [False, True])
+async def test_a_recording_that_begins_under_a_copy_has_no_gap(watched: bool) -> None:
+    found = []
+    for flavours in (True, False):
+        module = await load(SUM)
+        instances: list[GuestInstance] = []
+
+        async def use(guest: Guest, instance: GuestInstance, into: list[GuestInstance] = instances) -> None:
+            into.append(instance)
+            if watched:
+                debuggee.watch_memory(instance, 6400, 4)
+            debuggee.add_breakpoint(offset=await place("sum", "call"), once=True)
+            assert await guest.call(instance.func("sum"), 1000) == total(1000)
+
+        async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use)) as debuggee:
+            debuggee.flavours = flavours
+            await run_to(debuggee, events.Breakpoint)
+            it = debuggee.add_breakpoint("leaf", condition="x >= 899")
+            await run_to(debuggee, events.Breakpoint)
+            # Now it has its slow twin, which notes the first instruction, or does not, in either case.
+            await run_to(debuggee, events.Breakpoint)
+            debuggee.remove_breakpoint(it)
+            assert copies(debuggee) == flavours
+            debuggee.recording = True
+            await run_to(debuggee, events.Finished)
+            (instance,) = instances
+            counts = [(each.function_name, each.counts) for each in instance.coverage()]
+            found.append((instance.executed_instructions, counts, instance.last_instructions(10_000)))
+    assert found[0] == found[1] and found[0][0] > 900
+
+
 async def test_an_interrupt_does_not_wait_for_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     async with debug(SUM, "spin") as debuggee:
         waiting = trio.Event()
@@ -416,7 +447,7 @@ async def test_an_interrupt_does_not_wait_for_the_copy(monkeypatch: pytest.Monke
             waiting.set()
             await trio.sleep_forever()
 
-        monkeypatch.setattr("trio_wasmdbg.debuggee._modules.GuestModule.loop_copy", never)
+        monkeypatch.setattr("trio_wasmdbg.debuggee._loop_copies.LoopCopies.get", never)
         await stop_in(debuggee, "spin")
         frame = await interrupted(debuggee, waiting)
         assert frame.local("i") == HOT - 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+import wasmtime
 
 from tests.debuggee._programs import program
-from trio_wasmdbg import UsageError, events
+from tests.debuggee._support import ENGINE, body_of, load, run_to
+from trio_wasmdbg import Guest, GuestInstance, UsageError, events, open_debuggee
 
 
 async def begin(it: Any) -> Any:
@@ -223,3 +226,81 @@ async def test_what_can_not_be_debugged_has_no_coverage() -> None:
         instance = await begin(it)
         assert isinstance(await it.debuggee.run(), events.Finished)
         assert [each.function_name for each in instance.coverage()] == ["main"]
+
+
+MIXED = """
+(module (memory (export "memory") 1) (tag $odd (param i32)) (table 2 funcref) (elem (i32.const 0) $leaf)
+  (type $unary (func (param i32) (result i32)))
+  (func $leaf (param $n i32) (result i32)
+    (if (i32.eq (local.get $n) (i32.const 5)) (then (throw $odd (local.get $n))))
+    (i32.store (i32.shl (local.get $n) (i32.const 2)) (local.get $n))
+    (i32.div_u (i32.const 100) (i32.add (local.get $n) (i32.const 1))))
+  (func $sum (export "sum") (param $n i32) (result i32) (local $i i32) (local $total i32)
+    (loop $again
+      (block $odd (result i32)
+        (try_table (result i32) (catch $odd $odd)
+          (call_indirect (type $unary) (local.get $i) (i32.const 0))))
+      (i32.add (local.get $total))
+      (local.set $total)
+      (br_if $again (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+    (local.get $total))
+  (func $rec (export "rec") (param $n i32) (result i32)
+    (if (i32.eqz (local.get $n)) (then (return (i32.load (i32.const 65533)))))
+    (i32.add (call $rec (i32.sub (local.get $n) (i32.const 1))) (i32.const 1)))
+  (func (export "divide") (param $n i32) (result i32)
+    (i32.add (i32.const 1) (i32.div_s (call $sum (i32.const 3)) (local.get $n)))))
+"""
+CALLS = (("sum", 9), ("rec", 4), ("sum", 3), ("divide", 0), ("rec", 1), ("divide", 2))
+
+
+async def recorded(what: bool | str, how: str) -> tuple[Any, ...]:
+    """What is recorded of a program in which much goes wrong."""
+
+    async def use(guest: Guest, instance: GuestInstance) -> None:
+        for function, argument in CALLS:
+            with contextlib.suppress(wasmtime.Trap):
+                await guest.call(instance.func(function), argument)
+
+    async with open_debuggee(wasmtime.Store(ENGINE), body_of(await load(MIXED), use)) as debuggee:
+        debuggee.stop_on_instances = True
+        instance = (await run_to(debuggee, events.InstanceCreated)).instance
+        debuggee.flavours = how != "slow twins"
+        debuggee.recording = what
+        if how == "watched":
+            debuggee.watch_memory(instance, 8, 4, hits=">= 100")
+        if how == "conditions":
+            debuggee.add_breakpoint("leaf", condition="n == 77")
+            (leaf,) = instance.module.functions_named("leaf")
+            for k in range(1, instance.module.plan(leaf).instructions):
+                offset = instance.module.module_offset(leaf, k)
+                debuggee.add_breakpoint(offset=offset, condition="n == 4", hits="== 1000")
+        if how == "in turns":
+            debuggee.add_breakpoint("leaf")
+            debuggee.add_breakpoint("rec")
+        stops = 0
+        while not isinstance(await debuggee.run(), events.Finished):
+            stops += 1
+            if how == "in turns":
+                debuggee.flavours = stops % 2 == 0
+        flavours = debuggee.statistics().flavours
+        assert (flavours > 0) is (how != "slow twins")
+        coverage = {each.function_name: each.counts for each in instance.coverage()}
+        return coverage, instance.executed_instructions, instance.last_instructions(1 << 16)
+
+
+@pytest.mark.parametrize("what", [True, "branches", "coverage", "trace"])
+@pytest.mark.parametrize("how", ["flavours", "watched", "conditions", "in turns"])
+async def test_flavours_record_what_slow_twins_do(what: bool | str, how: str) -> None:
+    found = await recorded(what, how)
+    assert found == await recorded(what, "slow twins")
+    coverage, executed, last = found
+    if what is True:
+        assert sum(map(sum, coverage.values())) == executed == len(last)
+    assert bool(coverage) is bool(executed) is (what != "trace")
+    assert bool(last) is (what != "coverage")
+
+
+async def test_coverage_and_trace_agree_with_all_that_is_recorded() -> None:
+    coverage, executed, last = await recorded(True, "flavours")
+    assert (await recorded("coverage", "flavours"))[:2] == (coverage, executed)
+    assert (await recorded("trace", "flavours"))[2] == last

@@ -81,8 +81,10 @@ def _state(world: World, instance: Instance, module: Module) -> dict[str, Any]:
 SCATTERED = (
     "scattered", "live scattered", "post-mortem scattered", "flavoured scattered",
     "looping scattered", "live looping scattered", "post-mortem looping scattered",
+    "noted", "covered scattered", "traced scattered",
 )  # fmt: skip
 ALL_MODES = (*MODES, *SCATTERED)
+COUNTING = ("noted", "covered", "traced", "covered scattered", "traced scattered")
 
 
 def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[str]:
@@ -97,6 +99,7 @@ def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[
     module = decode_module(data)
     expected: list[Any] = []
     found = []
+    counts: dict[str, tuple[object, ...]] = {}
     for mode in modes:
         compiled = Compiled(data, mode)
         world = World(mode)
@@ -114,6 +117,8 @@ def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[
                         _refuel(world, instance)
                         log.append((name, _outcome(world, instance, name, arguments)))
                 log.append(_state(world, instance, module))
+                if mode in COUNTING:
+                    counts[mode] = _counts(instance, mode)
         finally:
             world.close()
         if mode == "plain":
@@ -121,5 +126,20 @@ def compare(data: bytes, seed: int, modes: tuple[str, ...] = ALL_MODES) -> list[
         elif log != expected:
             at = next(i for i, (a, b) in enumerate(zip(expected, log, strict=True)) if a != b)
             found.append(f"{mode}: step {at}: expected {expected[at]}, got {log[at]}")
+    if "call stack exhausted" not in str(expected):
+        # How deep a stack is depends on who is on it.
+        for mode, counted in counts.items():
+            noted = counts.get("noted", counted)
+            for one, other in zip(counted, noted, strict=True):
+                if one is not None and one != other:
+                    found.append(f"{mode}: expected {other}, got {one}")
     return found
+
+
+def _counts(instance: Instance, mode: str) -> tuple[object, ...]:
+    """How often each instruction was executed, how many were, and the last ones, if there is a ring."""
+    assert instance.compiled.instrumented is not None
+    notes = instance.notes()
+    counts = {plan.index: notes.counts(plan) for plan in instance.compiled.instrumented.defined()}
+    return counts, notes.total(), None if mode.startswith("covered") else notes.last(1 << 16)
 

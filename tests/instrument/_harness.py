@@ -250,7 +250,7 @@ class Rig(Plain):
         block = first_block
         for plan in self.instrumented.defined():
             for loop in plan.loops():
-                wanted = Flavour(plan.index, block, options or FlavourOptions(), loop)
+                wanted = Flavour(plan.index, block, options or FlavourOptions(), loop=loop)
                 try:
                     made = make_flavours(self.instrumented, [wanted], called="copy")
                 except NoFlavourError:

@@ -1,6 +1,6 @@
 """Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
 
-Eight modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+Eleven modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
 for and answers 0 ("go on") to everything.
 """
 
@@ -21,21 +21,28 @@ from tests.spec._values import Raw, take
 from trio_wasmdbg import capi
 from trio_wasmdbg.addresses import InstrumentedOffset
 from trio_wasmdbg.instrument import (
+    COVERS,
+    DIRECT,
     FRAME_MODES,
     KIND_HOT,
     KIND_LEFT,
     KIND_SITE,
     LOOPS,
+    NOTES,
     READS,
     SLOW,
     STACK_SIZE,
     WRITES,
+    CodeMap,
     ConditionPlaces,
     Flavour,
     FlavourOptions,
     FrameMode,
     Instrumented,
     NoFlavourError,
+    Notes,
+    Recorded,
+    Recording,
     cover_of,
     flavours,
     instrument,
@@ -45,15 +52,21 @@ from trio_wasmdbg.wasm import decode_module, uleb
 
 __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
-MODES: Final = ("plain", "fast", "leaving", "live leaving", "flavoured", "looping", "slow", "stepped")
+MODES: Final = (
+    "plain", "fast", "leaving", "live leaving", "flavoured", "watched", "covered", "traced", "looping",
+    "slow", "stepped",
+)  # fmt: skip
 """Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after
 its entry; the same with frames that keep what is live only; flavours that test at every other instruction;
-slow twins, from which each loop is entered in its copy; slow twins everywhere; a stop at every instruction.
+that only compare accesses; that count blocks; that trace them as well; slow twins, from which each loop is
+entered in its copy; slow twins everywhere; a stop at every instruction.
 
 Besides these there is, for fuzzing, ``"scattered"``: sites and stops at random, others at each stop; likewise
 ``"post-mortem scattered"``, and ``"live scattered"``, where locals that are not kept are overwritten at each
 stop.  In ``"flavoured scattered"``, flavours are entered or not, and their check sites armed, at random as
-well; likewise copies of loops in ``"looping scattered"`` and its kin."""
+well; likewise copies of loops in ``"looping scattered"`` and its kin, and flavours in ``"covered scattered"``
+and ``"traced scattered"``, where slow twins count as well.  In ``"noted"`` slow twins do everywhere: all that
+count must find the same."""
 
 
 def _split(mode: str) -> tuple[FrameMode, str]:
@@ -64,8 +77,11 @@ def _split(mode: str) -> tuple[FrameMode, str]:
     return "exact", mode
 
 
-_FLAVOURED: Final = "flavoured "
 _LOOPING: Final = "looping "
+_RECORDS: Final[dict[str, Recording]] = {"covered": "coverage", "traced": "instructions"}
+
+_KINDS: Final = ("flavoured", "watched", *_RECORDS)
+"""Of flavours."""
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -188,10 +204,15 @@ class Instance:
         self.compiled = compiled
         self.blocks = range(0)
         """Addresses of the bytes of flavours' check sites."""
-        self.entries: list[tuple[ctypes.c_uint32, int]] = []
-        """What leads to flavours and copies of loops, and their slots."""
+        self.entries: list[tuple[ctypes.c_uint32, int, int | None]] = []
+        """What leads to flavours and copies of loops, their slots, and of flavours the addresses of their
+        entry sites' bytes."""
         self.loops: dict[tuple[int, int], int] = {}
         """By function and resume point: the slot of the loop's copy."""
+        self.recorded: dict[int, Recorded] = {}
+        """The flavours that record, by function."""
+        self.maps: dict[str, CodeMap] = {}
+        """By the names of companions with flavours."""
         if compiled.instrumented is None:
             self.names = list(raw.exports())
         else:
@@ -210,18 +231,20 @@ class Instance:
         self.base = ctypes.cast(debug.data_ptr(store), ctypes.c_void_p).value or 0
         world.instances.append(self)
         ctypes.c_uint32.from_address(self.base + layout.instance_id).value = len(world.instances)
-        if world.flavoured:
+        if world.kind is not None:
             self._make_flavours(world, instrumented)
-        if world.mode == "flavoured":
-            ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
         if world.mode == "scattered":
             for number in range(layout.sites):
-                ctypes.memset(self.base + layout.sites_base + number, world.random.random() < 0.3, 1)
+                if not world.notes:
+                    ctypes.memset(self.base + layout.sites_base + number, world.random.random() < 0.3, 1)
             for number in range(layout.stops):
-                ctypes.memset(self.base + layout.stops_base + number, world.random.random() < 0.1, 1)
+                stop = world.notes | (world.random.random() < 0.1)
+                ctypes.memset(self.base + layout.stops_base + number, stop, 1)
+        elif world.notes:
+            ctypes.memset(self.base + layout.stops_base, world.notes, layout.stops)
         if world.looping:
             self._make_loops(world, instrumented)
-        if world.mode in ("leaving", "looping", "slow", "stepped"):
+        if world.mode in ("leaving", "looping", "slow", "stepped", "noted"):
             plans = [plan.index for plan in instrumented.defined()]
             for at in range(0, len(plans), _BATCH):
                 self.make_slow(world, plans[at : at + _BATCH])
@@ -260,27 +283,81 @@ class Instance:
     def _make_flavours(self, world: World, instrumented: Instrumented) -> None:
         """Flavours of all functions that can have some; to be entered instead of slow twins."""
         layout, block, wanted = instrumented.layout, instrumented.layout.blocks_base, list[Flavour]()
+        counters = layout.counters_base
+        records, watched = _RECORDS.get(world.kind or ""), 0 if world.kind == "covered" else READS | WRITES
+        ctypes.memset(self.base + layout.sites_base, 1, layout.sites)
         for plan in instrumented.defined():
-            chosen = [k for k in range(plan.instructions) if world.random.random() < 0.5]
-            points = {k: None if k % 3 else NeverTrue() for k in chosen}
-            wanted.append(Flavour(plan.index, block, FlavourOptions(points, watched=READS | WRITES)))
+            points: dict[int, NeverTrue | None] = {}
+            if world.kind == "flavoured":
+                chosen = [k for k in range(plan.instructions) if world.random.random() < 0.5]
+                points = {k: None if k % 3 else NeverTrue() for k in chosen}
+            options = FlavourOptions(points, watched, records)
+            wanted.append(Flavour(plan.index, block, options, counters))
             block += len(plan.sites)
+            if records is not None:
+                counters += 8 * len(plan.leaders())
         self.blocks = range(layout.blocks_base, block)
         for at in range(0, len(wanted), _BATCH):
             some = wanted[at : at + _BATCH]
             try:
-                made = flavours(instrumented, some, called=instrumented.names.companion)
+                called = f"{instrumented.names.companion}:{at}"
+                made = flavours(instrumented, some, called=called)
             except NoFlavourError:
                 continue
+            self.maps[called] = made.code_map
             instance = self._instantiate(world, made.wasm)
             for number, (each, name) in enumerate(zip(some, made.entries, strict=True), at):
                 plan, slot = instrumented.plan(each.index), layout.first_free_slot + number
+                assert each.block is not None
                 capi.table_set(world.store, self._slots, slot, instance.export(name))
                 ctypes.c_uint32.from_address(self.base + plan.head).value = plan.entries
                 entry = ctypes.c_uint32.from_address(self.base + plan.entries)
                 entry.value = slot
-                self.entries.append((entry, slot))
+                self.entries.append((entry, slot, self.base + each.block))
+                if records is not None:
+                    self.recorded[each.index] = Recorded(each.index, records, each.counters)
+                if number % 2:
+                    flavour = instance.export(instrumented.names.flavour(each.block))
+                    capi.table_set(world.store, self._slots, plan.direct_slot, flavour)
+                    ctypes.memset(self.base + plan.site_addresses.start, DIRECT, 1)
 
+    # ── the debug memory, as Notes want it ─────────────────────────────────────────────────────
+
+    def read(self, address: int, size: int) -> bytes:
+        return ctypes.string_at(self.base + address, size)
+
+    def write(self, address: int, data: bytes) -> None:
+        ctypes.memmove(self.base + address, data, len(data))
+
+    def fill(self, address: int, size: int, byte: int) -> None:
+        ctypes.memset(self.base + address, byte, size)
+
+    def notes(self) -> Notes:
+        """What was recorded."""
+        assert self.compiled.instrumented is not None
+        return Notes(self.compiled.instrumented, self, self.recorded.values())
+
+    def trapped(self, frames: Sequence[wasmtime.Frame]) -> None:
+        """The guest has trapped there: if that is a flavour that records, its notes end there as well."""
+        if not self.recorded or self.compiled.instrumented is None:
+            return
+        self.notes().settle()
+        # A helper executes one instruction of its caller's.
+        count = len(self.compiled.instrumented.original.functions)
+        helped = frames[0].module_name not in self.maps and frames[0].func_index >= count
+        frame = frames[1 if helped and len(frames) > 1 else 0]
+        code_map = self.maps.get(frame.module_name or "")
+        if code_map is None:
+            return
+        place = code_map.to_original(InstrumentedOffset(frame.module_offset))
+        if place is None or place.function not in self.recorded:
+            return
+        plan = self.compiled.instrumented.plan(place.function)
+        k = plan.resume_point_at(place.offset)
+        if k is not None and place.inserted:
+            k = plan.trapping(k)
+        if k is not None:
+            self.notes().cut(self.recorded[place.function], k)
 
     def _make_loops(self, world: World, instrumented: Instrumented) -> None:
         """Copies of all loops that can have some; slow twins go on in them."""
@@ -305,7 +382,7 @@ class Instance:
             self.loops[each.index, each.loop + 1] = slot
             entry = ctypes.c_uint32.from_address(self.base + plan.entries + 4 * each.loop + 4)
             entry.value = slot
-            self.entries.append((entry, slot))
+            self.entries.append((entry, slot, None))
             ctypes.c_uint32.from_address(self.base + plan.head).value = plan.entries
 
 
@@ -313,10 +390,13 @@ class World:
     """One store, in which a whole script runs."""
 
     def __init__(self, mode: str) -> None:
-        self.flavoured = "flavoured" in mode
+        first, _, rest = mode.partition(" ")
+        self.kind = first if first in _KINDS else None
         self.looping = "looping" in mode
-        self.frames, self.mode = _split(mode.removeprefix(_FLAVOURED))
+        self.frames, self.mode = _split(rest or first if self.kind else mode)
         self.mode = self.mode.removeprefix(_LOOPING)
+        self.notes = {"covered": COVERS, "traced": NOTES, "noted": NOTES}.get(first, 0)
+        """The bits that all stop bytes have."""
         self.store = wasmtime.Store(engine())
         self.context = self.store._context()
         self.linker = capi.RawLinker.new(engine())
@@ -396,7 +476,11 @@ class World:
             text = str(wasmtime.WasmtimeError._from_ptr(error))
             raise Failure("exception" if _threw(text) else "error", text)
         if bool(trap):
-            raise _trapped(wasmtime.Trap._from_ptr(trap), owner, sp)
+            found = wasmtime.Trap._from_ptr(trap)
+            # Without a frame of its own yet, a function has not said whose it is.
+            for each in self.instances if owner is None else [owner]:
+                each.trapped(found.frames)
+            raise _trapped(found, owner, sp)
         if self.sp.value(self.store) != self.stack_size or self.current.value(self.store) != 0:
             raise AssertionError(
                 f"after the call, sp is {self.stack_size - self.sp.value(self.store)} below its start, "
@@ -416,24 +500,27 @@ class World:
             assert instance.compiled.instrumented is not None
             layout = instance.compiled.instrumented.layout
             blocks = (instance.blocks.start, len(instance.blocks))
-            for base, count in (
-                (layout.sites_base, layout.sites), (layout.stops_base, layout.stops), blocks
-            ):  # fmt: skip
+            sites = (layout.sites_base, 0 if self.notes else layout.sites)
+            for base, count in (sites, (layout.stops_base, layout.stops), blocks):
                 for _ in range(2 if count else 0):
                     byte = ctypes.c_ubyte.from_address(instance.base + base + self.random.randrange(count))
                     byte.value ^= 1
             if self.looping:
                 ctypes.memset(instance.base + LOOPS, self.random.random() < 0.9, 1)
-            if self.flavoured and instance.entries:
+            if self.kind is not None and instance.entries:
                 # Slow twins find that nothing is watched.
                 low = self.random.randrange(1 << 17)
                 cover = cover_of([(low, low + self.random.randrange(1 << 12), 0, READS | WRITES)])
                 assert cover is not None
                 ctypes.memmove(instance.base + layout.cover_base, cover, len(cover))
             for _ in range(2 if instance.entries else 0):
-                entry, slot = self.random.choice(instance.entries)
+                entry, slot, _ = self.random.choice(instance.entries)
                 # a negative one counts up to 0, and asks
                 entry.value = slot if entry.value == 0 else -self.random.randrange(3) & 0xFFFF_FFFF
+            for entry, _, site in instance.entries:
+                if site is not None and ctypes.c_ubyte.from_address(site).value:
+                    # Nobody is led to where he is sent away at once.
+                    entry.value = 0
 
     def spoil(self, fp: int, k: int) -> None:
         """Overwrites the locals that the frame where the guest has stopped need not have."""
@@ -480,7 +567,8 @@ def _trapped(trap: wasmtime.Trap, owner: Instance | None, sp: int) -> Failure:
         for frame in trap.frames[:1]:
             if frame.module_name == instrumented.names.companion:
                 break
-            place = instrumented.code_map.to_original(InstrumentedOffset(frame.module_offset))
+            code_map = owner.maps.get(frame.module_name or "", instrumented.code_map)
+            place = code_map.to_original(InstrumentedOffset(frame.module_offset))
             if place is not None and place.inserted and sp < instrumented.plan(place.function).frame.size:
                 text = "call stack exhausted"
     return Failure("trap", text)

@@ -1,4 +1,5 @@
-"""Scripts run plain, in fast twins, from fast to slow twins (twice: exact and live), in slow twins, stepped.
+"""Scripts run plain, in fast twins, from fast to slow twins (exact and live), in flavours and slow twins, and
+stepped.
 
 The official suite lies outside of this repository (see ``_wast.suite_folder``); what it is known to fail
 in the plain engine stands in ``expected_failures.txt``, and a line there that passes is a failure.  A

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from attrs import Factory, frozen
 
 from .. import capi
-from ..instrument import ASKS, COUNTS, NOTES, FunctionPlan, Layout
+from ..instrument import ASKS, COUNTS, COVERS, NOTES, TRACES, FunctionPlan, Layout, Recording
 
 __all__ = ["ALWAYS", "CONDITIONALLY", "ArmedBytes", "Wanted"]
 
@@ -29,17 +29,25 @@ class Wanted:
     """Activations of these are to run in their slow twin."""
     stops: Mapping[tuple[int, int | None], int] = Factory(dict)
     """(function, resume point or None for all of them) to the value of its stop byte."""
-    noting: bool = False
-    """Slow twins note every instruction that they execute."""
+    records: Recording | None = None
+    """What slow twins note: every instruction that they execute, or the first one of each basic block."""
     counting: bool = False
     """Slow twins count every instruction that they execute."""
-    blocks: bool = False
-    """They note the first one of each basic block only."""
+
+    @property
+    def notes(self) -> int:
+        """The bit of the stop bytes of what is noted."""
+        return {None: 0, "coverage": COVERS, "trace": TRACES}.get(self.records, NOTES)
 
     @property
     def always(self) -> int:
         """The bits of every stop byte."""
-        return (NOTES if self.noting else 0) | (COUNTS if self.counting else 0)
+        return self.notes | (COUNTS if self.counting else 0)
+
+    @property
+    def blocks(self) -> bool:
+        """Only the first instruction of each basic block is noted."""
+        return self.records == "branches"
 
 
 class ArmedBytes:
@@ -67,11 +75,15 @@ class ArmedBytes:
         self._now = Wanted()
         self._leaders: dict[int, frozenset[int]] = {}
 
-    def set(self, wanted: Wanted) -> None:
-        """Arm just what is wanted."""
+    def set(self, wanted: Wanted) -> bool:
+        """Arm just what is wanted.
+
+        :returns: whether check sites may have changed.
+        """
         now, self._now = self._now, wanted
         self._set_sites(now, wanted)
         self._set_stops(now, wanted)
+        return _sites_of(now) != _sites_of(wanted)
 
     def add_slow(self, function: int) -> None:
         """A function has got its slow twin, just now."""
@@ -169,6 +181,10 @@ class ArmedBytes:
 
     def _fill(self, addresses: range, value: int) -> None:
         self._memory.fill(addresses.start, len(addresses), value)
+
+
+def _sites_of(wanted: Wanted) -> tuple[bool, frozenset[int]]:
+    return wanted.everything or wanted.all_sites, wanted.functions
 
 
 def _note_alike(one: Wanted, other: Wanted) -> bool:

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from ..engine import Decider, MemoryWatch, Range, StepPlan, merge_ranges
 from ..errors import StoreClosedError
-from ..instrument import WATCH_CAPACITY
+from ..instrument import WATCH_CAPACITY, Recording
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
 from ._conditions import TwinKey
 from ._flavours import FlavourKey, Wishes
@@ -48,10 +48,8 @@ class Arming:
         """The run under way has taken all of its time: the next check suspends the guest."""
         self.precise = False
         """Accesses that are out of bounds pause before they trap."""
-        self.recording = False
-        """Slow twins note every instruction; all functions run in them."""
-        self.blocks = False
-        """They note the first instruction of each basic block only."""
+        self.records: Recording | None = None
+        """What is recorded of all functions, by flavours or slow twins."""
         self.flavours = True
         """Functions may run in flavours where those do all that is wanted."""
         self.conditions_changed = False
@@ -93,7 +91,7 @@ class Arming:
         self._armed_for = self._wanted_by_plan()
         everything, counting, _ = self._armed_for
         watched = self._watched_ranges()
-        slow = counting or self.recording or (self.precise and not self.decider.ignoring)
+        slow = counting or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
             ranges = watched.get(instance.id, ())
             if instance._watch(ranges) and self._guest_runs:
@@ -101,10 +99,8 @@ class Arming:
                 self._watches_moved = True
             instance._foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
-                instance._armed.set(
-                    Wanted(everything=True, noting=self.recording, counting=counting, blocks=self.blocks)
-                )
-                instance._select_flavours(Wishes(None))
+                wanted = Wanted(everything=True, counting=counting, records=self.records)
+                instance._arm(wanted, Wishes(None), still=not self._guest_runs)
                 continue
             points = self.decider.points(instance.module, instance.id)
             standing: dict[tuple[int, int | None], tuple[str, ...]] = {
@@ -119,14 +115,14 @@ class Arming:
             edited = {function for owner, _, function in self._edited if owner == instance.id}
             functions = frozenset(edited | {function for function, _ in stops})
             kinds = functools.reduce(operator.or_, (kinds for *_, kinds in ranges), 0)
-            instance._armed.set(
-                Wanted(False, slow or kinds != 0, functions, stops, self.recording, counting, self.blocks)
-            )
+            all_sites = slow or kinds != 0 or self.records is not None
+            wanted = Wanted(False, all_sites, functions, stops, self.records, counting)
             fast = self.flavours and not slow
             if kinds and (self._watches_moved or not instance._coverable):
                 fast = False
-            default = FlavourKey(watched=kinds) if fast else None
-            instance._select_flavours(Wishes(default, _wishes(default, points, standing, edited)))
+            default = FlavourKey(watched=kinds, records=self.records) if fast else None
+            wishes = Wishes(default, _wishes(default, points, standing, edited))
+            instance._arm(wanted, wishes, still=not self._guest_runs)
         self._behind = self._watches_moved
         if self.skipped is None:
             return
@@ -304,8 +300,7 @@ class Arming:
             self._closed = True
             with contextlib.suppress(StoreClosedError):
                 for instance in self._state.instances:
-                    instance._armed.set(Wanted())
-                    instance._select_flavours(Wishes())
+                    instance._arm(Wanted(), Wishes(), still=False)
                     instance._loops.switch(False)
                     instance._watch(())
                     instance._foresee_traps(False)

@@ -24,7 +24,7 @@ from ..instrument import (
 )
 from ..wasm import ValType
 from ._access import InstanceAccess
-from ._armed import ArmedBytes
+from ._armed import ArmedBytes, Wanted
 from ._batches import ENOUGH_FLAVOURS, batch_of, batch_size
 from ._conditions import TwinKey
 from ._flavours import NOTHING, FlavourKey, Flavours, Wishes
@@ -35,12 +35,10 @@ from ._recording import (
     Coverage,
     Executed,
     coverage_of,
-    executed_instructions,
-    forget,
     last_branches,
     last_instructions,
+    notes_of,
 )
-from ._twins import Twin
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -93,7 +91,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._with_twins: set[int] = set()
         """Functions of which there is a slow twin, whether it is in the slot or not."""
         self._companions = 0
-        self._flavours = Flavours(self._debug_memory, self._layout, module.plan)
+        self._flavours = Flavours(self._debug_memory, self._layout, module.plan, self._set_slot)
         self._loops = Loops(self._debug_memory, module.plan, self._flavours)
         self._linker: tuple[capi.RawLinker, set[str]] | None = None
         """Made when the first companion needs it, with the names that it has."""
@@ -143,9 +141,12 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     @property
     def executed_instructions(self) -> int:
-        """How many instructions were executed while recording, exactly."""
+        """How many instructions were executed while recording, exactly.
+
+        With ``recording = "branches"``, those that begin a basic block.
+        """
         self._require_quiet()
-        return executed_instructions(self)
+        return notes_of(self).total()
 
     def coverage(self) -> tuple[Coverage, ...]:
         """How often each instruction was executed while recording, of the functions that were called."""
@@ -155,7 +156,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     def clear_recording(self) -> None:
         """Forget what was recorded."""
         self._require_quiet()
-        forget(self)
+        notes_of(self).clear()
 
     # ── hooks and slow twins ───────────────────────────────────────────────────────────────────
 
@@ -196,6 +197,18 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
                 linker.define(store, prefix, name, self._raw.export(name))
         return linker
 
+    def _set_slot(self, slot: int, func: wasmtime.Func) -> None:
+        capi.table_set(self._store, self._slots, slot, func)
+
+    def _link(self, name: str, item: capi.Extern) -> None:
+        """Let companions import an item by this reserved name."""
+        self._companions_linker(())
+        assert self._linker is not None
+        linker, linked = self._linker
+        if name not in linked:
+            linked.add(name)
+            linker.define(self._store, self._names.prefix, name, item)
+
     def _resume(self, answer: int) -> None:
         """Answer the debug callback, in which the guest is suspended."""
         assert self._hook is not None
@@ -234,13 +247,13 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             of an instance, this is left to the host: the store does not grow for ever.
         """
         # The first slow twin of each function is not counted: a pattern may put a condition into all of them.
-        made = len(self._made) + len(self._flavours) + len(self._loops) - len(self._with_twins)
+        made = len(self._made) + self._flavours.companions + len(self._loops) - len(self._with_twins)
         if function in self._installed and made >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
         if func is None:
             func = await self._instantiate_twin(function, conditions)
-        capi.table_set(self._store, self._slots, self._module.plan(function).slot, func)
+        self._set_slot(self._module.plan(function).slot, func)
         self._installed[function] = conditions
         self._armed.add_slow(function)
         self._flavours.slot_taken(function)
@@ -248,7 +261,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     async def _instantiate_twin(self, function: int, conditions: TwinKey) -> wasmtime.Func:
         others = [] if conditions else self._others(function)
         twin = await self._module.slow_twin(function, conditions, others)
-        made = self._instantiate(twin)
+        made = self._instantiate(twin.compiled, twin.imports)
         if isinstance(made, str):
             # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
             raise StoreLimitError(
@@ -302,19 +315,20 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             await trio.lowlevel.checkpoint()
             return slot or 0
         try:
-            if len(self._loops) >= MANY_COPIES or self._state.companions >= ENOUGH_FLAVOURS:
+            many = len(self._loops) >= MANY_COPIES or self._state.companions >= ENOUGH_FLAVOURS
+            if many or not self._flavours.has_room(1):
                 await trio.lowlevel.checkpoint()
                 raise NoFlavourError("there are as many as there may be")
-            twin = await self._module.loop_copy(function, key, loop)
-            made = self._instantiate(twin)
+            twin, block = await self._module._copies.get(function, key, loop)
+            made = self._instantiate(twin.compiled, twin.imports)
             if isinstance(made, str):
                 raise NoFlavourError(made)
         except NoFlavourError as why:
             self._loops.refuse(function, key, loop, str(why))
             return 0
         self._loops.add(
-            function, key, loop, twin.block,
-            lambda slot: capi.table_set(self._store, self._slots, slot, made.export(twin.export)),
+            function, key, loop, block,
+            lambda slot: self._set_slot(slot, made.export(twin.export)),
         )  # fmt: skip
         if key != NOTHING:
             # Its check sites are armed until they are looked at.
@@ -330,25 +344,31 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             if self._state.companions >= ENOUGH_FLAVOURS:
                 await trio.lowlevel.checkpoint()
                 raise NoFlavourError("the store holds very many already")
-            twin = await self._module.flavour(function, key)
+            batch = await self._module._batches.get(function, key)
         except NoFlavourError as why:
             self._flavours.refused[function, key] = str(why)
             return
-        made = self._instantiate(twin)
-        if isinstance(made, str):
-            self._flavours.refused[function, key] = made
-            return
+        for each in batch.in_order():
+            if self._flavours.has(each):
+                continue
+            made: capi.RawInstance | str = "there are no slots left for it"
+            if self._flavours.has_room(len(each.members)):
+                made = self._instantiate(each.compiled, each.imports)
+            if isinstance(made, str):
+                self._flavours.refused[function, key] = made
+                return
+            for member in each.members:
+                func: wasmtime.Func = made.export(member.called)
+                # Later companions import it.
+                self._link(member.called, func)
+                self._flavours.add(member, func, made.export(member.entry))
+            self._flavours.companions += 1
 
-        def set_slot(slot: int, func: wasmtime.Func) -> None:
-            capi.table_set(self._store, self._slots, slot, func)
-
-        self._flavours.add(function, key, made.export(twin.export), twin.block, set_slot)
-
-    def _instantiate(self, twin: Twin) -> capi.RawInstance | str:
+    def _instantiate(self, compiled: wasmtime.Module, imports: Iterable[str]) -> capi.RawInstance | str:
         """The companion, whose exports are to be put into slots; or why the store has no room for it."""
         # Only what is needed, and only reserved names: an export of the user's may be called "sp".
-        linker = self._companions_linker(twin.imports)
-        future = capi.start_instantiate(self._store, linker, twin.compiled)
+        linker = self._companions_linker(imports)
+        future = capi.start_instantiate(self._store, linker, compiled)
         try:
             # A companion has no start function and no segments: one short poll, here and now.
             future.poll()
@@ -388,9 +408,13 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._watched = list(ranges)
         return moved
 
-    def _select_flavours(self, wishes: Wishes) -> None:
-        """Lead the functions to these flavours; from any thread."""
-        self._flavours.select(wishes, self._installed)
+    def _arm(self, wanted: Wanted, wishes: Wishes, *, still: bool) -> None:
+        """Arm what is wanted, and lead the functions to these flavours; from any thread.
+
+        :param still: the guest does not run meanwhile.
+        """
+        rearmed = self._armed.set(wanted)
+        self._flavours.select(wishes, self._installed, rearmed=rearmed, still=still)
         self._loops.select(wishes)
 
     def _foresee_traps(self, on: bool) -> None:

@@ -67,7 +67,8 @@ class Loops:
 
     def select(self, wishes: Wishes) -> None:
         """Lead each loop to the copy that is wished, if it is made; else count its rounds."""
-        if wishes.default is None:
+        if wishes.default is None or wishes.default.records is not None:
+            # A copy does not record: it would leave gaps.
             self.switch(False)
             return
         before, self._wishes = self._wishes, wishes

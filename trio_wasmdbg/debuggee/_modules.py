@@ -20,17 +20,12 @@ from ..engine.events import Location
 from ..errors import NotFoundError
 from ..instrument import (
     FRAME_MODES,
-    CodeMap,
     Companion,
-    Flavour,
-    FlavourOptions,
     FrameMode,
     FunctionPlan,
     Instrumented,
-    NoFlavourError,
     Place,
     entered_from_outside,
-    flavours,
     instrument,
     slow_twin,
 )
@@ -39,7 +34,8 @@ from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, dis
 from ._cache import USER_CACHE, ModuleCache
 from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
-from ._flavours import NOTHING, FlavourKey
+from ._flavour_batches import Batches
+from ._loop_copies import LoopCopies
 from ._progress import Progress, Stage, Teller
 from ._refusals import not_compiled, not_validated
 from ._short_runs import Length
@@ -83,14 +79,8 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._instrumented = instrumented
         self._compiled = compiled
         self._slow = TwinCache()
-        self._flavours: dict[tuple[int, FlavourKey], Twin] = {}
-        self._copies = TwinCache(most=1_000)
-        """Of loops; by what flavours they are like, and the loop."""
-        self._copies_called: set[str] = set()
-        self._blocks: dict[tuple[int, FlavourKey], range] = {}
-        self._blocks_end = instrumented.layout.blocks_base
-        self._flavour_maps: dict[str, CodeMap] = {}
-        """By the name that the engine's backtraces have for them."""
+        self._batches = Batches(engine, instrumented)
+        self._copies = LoopCopies(engine, instrumented, self._batches)
         self._bodies = [
             (function.body.start, function.body.end, function.index)
             for function in self.original.functions
@@ -287,11 +277,18 @@ class GuestModule(metaclass=NoPublicConstructor):
             return None
         if frames[0].module_name == self.companion_name:
             return None
-        code_map = self._flavour_maps.get(frames[0].module_name or "")
-        if code_map is not None:
-            return code_map.to_original(InstrumentedOffset(frames[0].module_offset))
+        # A helper executes one instruction of a flavour that calls it.
+        for frame in frames[: 2 if self._is_helper(frames[0]) else 1]:
+            code_map = self._batches.maps.get(frame.module_name or "")
+            if code_map is not None and frame.module_offset is not None:
+                return code_map.to_original(InstrumentedOffset(frame.module_offset))
         place = self._instrumented.code_map.to_original(InstrumentedOffset(frames[0].module_offset))
         return place if place is not None and place.function == frames[0].func_index else None
+
+    def _is_helper(self, frame: capi.RawFrame) -> bool:
+        """Whether it may be in a function that was added to the module."""
+        added = frame.func_index >= len(self.original.functions)
+        return added and frame.module_name == self.original.names.module
 
     @property
     def companion_name(self) -> str:
@@ -321,7 +318,7 @@ class GuestModule(metaclass=NoPublicConstructor):
 
         await compute(work)
 
-    # ── slow twins and flavours ────────────────────────────────────────────────────────────────
+    # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 
     async def slow_twin(
         self, function: int, conditions: TwinKey = (), others: Sequence[int] = ()
@@ -355,79 +352,6 @@ class GuestModule(metaclass=NoPublicConstructor):
         made = await compute(work)
         self._slow.add(function, conditions, made)
         return made
-
-    async def flavour(self, function: int, key: FlavourKey) -> Twin:
-        """The compiled companion that holds a flavour of a function; as :meth:`slow_twin`.
-
-        :raises NoFlavourError: there can't be one.
-        """
-        known = self._flavours.get((function, key))
-        if known is not None:
-            await trio.lowlevel.checkpoint()
-            return known
-        made, _ = await self._structured(function, key, None)
-        self._flavours[function, key] = made
-        return made
-
-    async def loop_copy(self, function: int, key: FlavourKey, loop: int) -> Twin:
-        """The compiled companion that holds a copy of a loop; as :meth:`slow_twin`.
-
-        :param key: the flavour that it is like.
-        :param loop: ordinal of the loop's opening instruction.
-        :raises NoFlavourError: there can't be one.
-        """
-        known = self._copies.get(function, (key, loop))
-        if known is not None:
-            await trio.lowlevel.checkpoint()
-            return known
-        made, called = await self._structured(function, key, loop)
-        self._copies.add(function, (key, loop), made)
-        self._copies_called.add(called)
-        return made
-
-    async def _structured(self, function: int, key: FlavourKey, loop: int | None) -> tuple[Twin, str]:
-        """Make a flavour or a copy of a loop, and what backtraces call its module; a checkpoint."""
-        plan = self.plan(function)
-        block = None
-        if loop is None or key != NOTHING:
-            try:
-                block = self._block_of(function, key, len(plan.sites))
-            except NoFlavourError:
-                await trio.lowlevel.checkpoint()
-                raise
-        called = f"{self.companion_name}:{function}:{loop}:{block.start if block is not None else None}"
-
-        def work(tick: Callable[[], None]) -> tuple[Twin, CodeMap]:
-            with collections_held_back():
-                guarded = tuple((k, texts) for k, texts in key.points if texts)
-                conditions = compile_conditions(self.original, plan, guarded)
-                points = {k: conditions.get(k) for k, _ in key.points}
-                options = FlavourOptions(points, key.watched)
-                wanted = Flavour(function, None if block is None else block.start, options, loop)
-                made = flavours(self._instrumented, [wanted], called=called, tick=tick)
-            twin = self._compiled_twin(made.wasm, made.entries[0], block=block or range(0))
-            return twin, made.code_map
-
-        check_room(MODULE, lasting=True)
-        made, code_map = await compute(work)
-        self._flavour_maps[called] = code_map
-        return made, called
-
-    def _block_of(self, function: int, key: FlavourKey, size: int) -> range:
-        """Addresses of the check sites of what does as *key* says; once taken, they stay its own."""
-        block = self._blocks.get((function, key))
-        if block is None:
-            layout = self._instrumented.layout
-            block = range(self._blocks_end, self._blocks_end + size)
-            if block.stop > layout.blocks_base + layout.blocks:
-                raise NoFlavourError("there is no room for its check sites")
-            self._blocks_end = block.stop
-            self._blocks[function, key] = block
-        return block
-
-    def is_loop_copy(self, called: str | None) -> bool:
-        """Whether the engine's backtraces call one of this module's copies of loops by this name."""
-        return called in self._copies_called
 
     def _compiled_twin(self, wasm: bytes, export: str, **more: Any) -> Twin:
         with collections_held_back():

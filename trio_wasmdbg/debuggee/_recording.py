@@ -1,21 +1,23 @@
-"""What slow twins have noted: the last instructions, how often each was executed, how many there were.
+"""What was recorded: the last instructions, how often each was executed, how many there were.
 
-The notes lie in the guest's debug memory and are made without the host; they outlive a trap.
+The notes lie in the guest's debug memory and are made without the host, by flavours and by slow twins; they
+outlive a trap.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from ..addresses import ModuleOffset
-from ..instrument import TRACE_ENTRIES, TRACE_LENGTH
+from ..instrument import Notes, Recorded
 from ..wasm import disassemble
 
 if TYPE_CHECKING:
+    from .. import capi
     from ._instances import GuestInstance
     from ._modules import GuestModule
 
@@ -24,10 +26,11 @@ __all__ = [
     "Coverage",
     "Executed",
     "coverage_of",
-    "executed_instructions",
-    "forget",
+    "cut",
     "last_branches",
     "last_instructions",
+    "notes_of",
+    "settle",
 ]
 
 
@@ -52,8 +55,8 @@ class Coverage:
     function_index: int
     function_name: str
     counts: tuple[int, ...] = field(repr=False)
-    """By resume point, modulo 2 to the power of 32.  Instructions that control came to, that is: one that
-    trapped is counted."""
+    """By resume point.  Instructions that control came to, that is: one that trapped is counted.  What slow
+    twins execute is counted modulo 2 to the power of 32."""
     offsets: tuple[ModuleOffset, ...] = field(repr=False)
 
     @property
@@ -78,16 +81,10 @@ class Branch:
         return f"{self.source} -> {self.target.module_offset:#x} {self.target.function_name}"
 
 
-def _notes(instance: GuestInstance, count: int) -> list[tuple[int, int]]:
-    """(function, resume point) of the last *count* notes, oldest first; at most 65,536 are kept."""
-    memory, base = instance._debug_memory, instance._layout.trace_base
-    head = memory.u32(base)
-    wrapped = memory.u64(base + 8) >= TRACE_LENGTH
-    found = []
-    for number in range(head - min(count, TRACE_LENGTH if wrapped else head), head):
-        entry = base + TRACE_ENTRIES + number % TRACE_LENGTH * 8
-        found.append((memory.u32(entry), memory.u32(entry + 4)))
-    return found
+def notes_of(instance: GuestInstance) -> Notes:
+    """What was recorded in an instance."""
+    instrumented = instance.module._instrumented
+    return Notes(instrumented, instance._debug_memory, instance._flavours.recorded())
 
 
 def _executed(module: GuestModule, function: int, k: int) -> Executed:
@@ -102,7 +99,7 @@ def _executed(module: GuestModule, function: int, k: int) -> Executed:
 
 def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]:
     """The last *count* instructions noted in an instance, oldest first; at most 65,536 are kept."""
-    for function, k in _notes(instance, count):
+    for function, k in notes_of(instance).last(count):
         yield _executed(instance.module, function, k)
 
 
@@ -111,7 +108,7 @@ def last_branches(instance: GuestInstance, count: int) -> list[Branch]:
     module = instance.module
     ends: dict[int, list[int]] = {}
     found: list[Branch] = []
-    notes = _notes(instance, TRACE_LENGTH)
+    notes = notes_of(instance).last(1 << 16)
     for (function, k), (next_function, next_k) in zip(notes[-2::-1], notes[:0:-1], strict=True):
         if function not in ends:
             ends[function] = sorted(module.plan(function).leaders())
@@ -127,28 +124,33 @@ def last_branches(instance: GuestInstance, count: int) -> list[Branch]:
     return found[::-1]
 
 
-def executed_instructions(instance: GuestInstance) -> int:
-    """How many instructions were noted in an instance, exactly."""
-    return instance._debug_memory.u64(instance._layout.trace_base + 8)
-
-
 def coverage_of(instance: GuestInstance) -> Iterator[Coverage]:
     """The functions of an instance of which something was noted, by index."""
-    module, layout = instance.module, instance._layout
+    module, notes = instance.module, notes_of(instance)
     for function in module.original.functions:
         if not module.is_instrumented(function.index):
             continue
         plan = module.plan(function.index)
-        first = layout.counts_base + 4 * (plan.stop_base - layout.stops_base)
-        raw = instance._debug_memory.read(first, 4 * plan.instructions)
-        if any(raw):
-            counts = tuple(memoryview(raw).cast("I"))
+        counts = notes.counts(plan)
+        if any(counts):
             offsets = tuple(ModuleOffset(offset) for offset in plan.offsets)
-            yield Coverage(function.index, module.function_name(function.index), counts, offsets)
+            yield Coverage(function.index, module.function_name(function.index), tuple(counts), offsets)
 
 
-def forget(instance: GuestInstance) -> None:
-    """Begin anew."""
-    layout = instance._layout
-    instance._debug_memory.write(layout.trace_base, bytes(16))
-    instance._debug_memory.fill(layout.counts_base, 4 * layout.stops, 0)
+def settle(instances: Iterable[GuestInstance]) -> None:
+    """The guest has trapped: let the notes be what they would be if each block had been noted in memory."""
+    for instance in instances:
+        notes_of(instance).settle()
+
+
+def cut(instance: GuestInstance, trace: Sequence[capi.RawFrame], function: int, k: int) -> None:
+    """The guest has trapped at *k*: let them be as if each instruction up to there had been noted.
+
+    :param trace: the engine's backtrace.
+    """
+    for frame in trace[:2]:
+        member = instance.module._batches.member(frame.module_name, function)
+        if member is not None:
+            if member.key.records is not None:
+                notes_of(instance).cut(Recorded(function, member.key.records, member.counters), k)
+            return

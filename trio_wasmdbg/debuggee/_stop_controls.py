@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import wasmtime
 
@@ -24,6 +24,7 @@ from ..engine import (
     events,
 )
 from ..errors import UsageError
+from ..instrument import Recording
 from ._exceptions import THROWS, exception_filter
 from ._tellers import Growth, HostCalls
 from ._threads import compute
@@ -310,23 +311,26 @@ class StopControls:
     def recording(self) -> bool | str:
         """Whether the instructions that the guest executes are noted, without pausing.
 
-        With ``"branches"``, only the first one of each basic block is: less work, and the history reaches
-        farther back.  :meth:`GuestInstance.last_branches` tells of it; coverage and counts are then of
-        those first instructions, and calls are still exact.
+        With ``"branches"``, only the first one of each basic block is, and the history reaches farther back.
+        :meth:`GuestInstance.last_branches` tells of it; coverage and counts are then of those first
+        instructions, and calls are still exact.
+
+        Faster are ``"trace"``, which keeps the history of all instructions and counts none, and
+        ``"coverage"``, which counts them and keeps no history.
 
         Read them with :meth:`GuestInstance.last_instructions`, :meth:`~GuestInstance.coverage` and
-        :attr:`~GuestInstance.executed_instructions`.  Every function runs in its slow twin meanwhile.
-        Takes effect at the next check site, so switch it on before the code of interest is entered.
+        :attr:`~GuestInstance.executed_instructions`.  Functions run in flavours that note whole blocks, or in
+        their slow twins.  Takes effect at the next check site, so switch it on before the code of interest is
+        entered.
         """
-        arming = self._core.arming
-        return "branches" if arming.recording and arming.blocks else arming.recording
+        records = self._core.arming.records
+        return records is not None and (records == "instructions" or records)
 
     @recording.setter
     def recording(self, what: bool | str) -> None:
-        if isinstance(what, str) and what != "branches":
-            raise UsageError(f"recording can be True, False or 'branches', not {what!r}")
-        self._core.arming.recording = bool(what)
-        self._core.arming.blocks = what == "branches"
+        if what not in _RECORDINGS:
+            raise UsageError(f"recording can be True, False, 'branches', 'trace' or 'coverage', not {what!r}")
+        self._core.arming.records = _RECORDINGS[what]
         self._core.arming.rearm()
 
     @property
@@ -354,3 +358,6 @@ class StopControls:
         self._core.stop_on_instances = on
 
 
+_RECORDINGS: Final[dict[bool | str, Recording | None]] = {
+    False: None, True: "instructions", "branches": "branches", "trace": "trace", "coverage": "coverage"
+}  # fmt: skip

@@ -12,9 +12,8 @@ from .. import capi
 from ..addresses import ModuleOffset
 from ..engine import RawFrame, StepKind
 from ..errors import ReentryError
-from ..instrument import FunctionPlan
-from ..wasm import Flow
 from ._frames import Frame
+from ._recording import cut, settle
 from ._stores import StoreState
 
 __all__ = [
@@ -125,8 +124,11 @@ def where_trapped(
     A slow twin's frame says where it is.  A fast twin's place is known from Wasmtime's backtrace; it
     may not have pushed a frame yet (that happens before its first call), and is then shown by one that
     is not on the shadow stack.
+
+    Lets what was recorded end there as well.
     """
     at_call: dict[str, Any] = {"at_call": True}
+    settle(state.instances)
     innermost = trace[0] if trace else None
     if innermost is None or code == "STACK_OVERFLOW":
         # A function without room on the machine's stack has executed nothing: its caller is on top.
@@ -144,17 +146,21 @@ def where_trapped(
     if not instance.module.is_instrumented(place.function):
         return at_call, False
     plan = instance.module.plan(place.function)
+    k = plan.resume_point_at(place.offset)
     if place.inserted and code == "MEMORY_OUT_OF_BOUNDS" and sp < plan.frame.size:
         # The only inserted store that can be out of bounds is that of a frame which does not fit the
         # shadow stack: a little later the machine's own stack would have been exhausted.
+        if k or not plan.catching():  # else its frame is the first thing that it does
+            cut(instance, trace, place.function, k or 0)
         return at_call, True
-    k = plan.resume_point_at(place.offset)
     if k is None:
         return at_call, False
     if place.inserted and code not in _COUNTED:
-        k = _next_that_traps(plan, k)
+        k = plan.trapping(k)
+    if code not in _COUNTED:
+        cut(instance, trace, place.function, k)
     found: dict[str, Any] = {"at_call": False, "innermost_exact": False, "innermost_resume_point": k}
-    copied = instance.module.is_loop_copy(innermost.module_name)
+    copied = instance.module._copies.is_named(innermost.module_name)
     pushed = sp < base_sp and instance._debug_memory.u32(sp) == place.function
     pushed = pushed and (copied or plan.has_frame(k))
     if pushed and code not in _COUNTED and plan.is_whole(k, copied=copied):
@@ -163,21 +169,6 @@ def where_trapped(
     if not pushed:
         found["unpushed"] = RawFrame(instance.id, sp, place.function, k, False, False, 0)
     return found, False
-
-
-def _next_that_traps(plan: FunctionPlan, k: int) -> int:
-    """The instruction to blame for a trap that the engine has put before *k*.
-
-    Where it sees that an access can never succeed, it says of the trap that follows a check of ours that it
-    belonged to the check.
-    """
-    for at in range(k, plan.instructions):
-        op = plan.typed().instructions[at].op
-        if op.traps:
-            return at
-        if op.flow is not Flow.NEXT:
-            break
-    return k
 
 
 _OUT, _RETURN = StepKind.OUT, StepKind.RETURN

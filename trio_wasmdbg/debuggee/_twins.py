@@ -1,4 +1,4 @@
-"""Compiled slow twins, flavours and copies of loops, and how many of them a module keeps for further use."""
+"""Compiled slow twins and copies of loops, and how many of them a module keeps for further use."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["Twin", "TwinCache"]
 
 @frozen
 class Twin:
-    """A compiled companion module with a slow twin, a flavour, or a copy of a loop of one function, and slow
-    twins of others."""
+    """A compiled companion module with a slow twin or a copy of a loop of one function, and slow twins of
+    others."""
 
     compiled: wasmtime.Module
     export: str
@@ -22,8 +22,6 @@ class Twin:
     """What it imports, by the main module's reserved names."""
     size: int
     """Bytes of WebAssembly that it was compiled from."""
-    block: range = range(0)
-    """Addresses of a flavour's check sites."""
     others: Mapping[int, str] = field(factory=dict)
     """By function: the export that is its slow twin, without conditions."""
     loops: Mapping[int, tuple[int, ...]] = field(factory=dict)

@@ -36,7 +36,7 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 from ._code_map import CodeMap, Place
 from ._companion import Companion, Flavour, FlavourCompanion, flavours, slow_twin
 from ._cover import cover_of
-from ._flavour import FlavourOptions, NoFlavourError
+from ._flavour import MOST_OF_A_FLAVOUR, FlavourOptions, NoFlavourError
 from ._frames import (
     ENTERED_OFFSET,
     HEADER_SIZE,
@@ -47,6 +47,7 @@ from ._frames import (
     FrameLayout,
 )
 from ._layout import (
+    DIRECT,
     HOOK_SLOT,
     KIND_HOT,
     KIND_LEFT,
@@ -58,8 +59,6 @@ from ._layout import (
     LOOPS,
     NO_DISPATCH,
     STACK_SIZE,
-    TRACE_ENTRIES,
-    TRACE_LENGTH,
     WATCH_BASE,
     WATCH_CAPACITY,
     WATCH_ENTRY_SIZE,
@@ -67,21 +66,23 @@ from ._layout import (
     Reserved,
 )
 from ._modes import FRAME_MODES, FrameMode
+from ._notes import Notes, Recorded
 from ._plans import FunctionPlan, Instrumented, Site
 from ._recipes import Recipe, evaluate
+from ._recorder import Recording
 from ._rewrite import entered_from_outside, instrument
 from ._saved import DamagedError, restored, saved
-from ._trace import ASKS, COUNTS, NOTES
+from ._trace import ASKS, COUNTS, COVERS, NOTES, TRACES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
     "ASKS",
+    "COVERS",
+    "DIRECT",
     "COUNTS",
     "ENTERED_OFFSET",
     "FRAME_MODES",
     "NOTES",
-    "TRACE_ENTRIES",
-    "TRACE_LENGTH",
     "HEADER_SIZE",
     "HOOK_SLOT",
     "INSTANCE_OFFSET",
@@ -94,12 +95,14 @@ __all__ = [
     "KIND_WATCH",
     "LOOPS",
     "MATERIALISED",
+    "MOST_OF_A_FLAVOUR",
     "NO_DISPATCH",
     "PRECISE",
     "READS",
     "RESUME_OFFSET",
     "SLOW",
     "STACK_SIZE",
+    "TRACES",
     "WATCH_BASE",
     "WATCH_CAPACITY",
     "WATCH_ENTRY_SIZE",
@@ -120,8 +123,11 @@ __all__ = [
     "Instrumented",
     "Layout",
     "NoFlavourError",
+    "Notes",
     "Place",
     "Recipe",
+    "Recorded",
+    "Recording",
     "Reserved",
     "Site",
     "accesses",

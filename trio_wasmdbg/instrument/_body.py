@@ -113,6 +113,11 @@ class BodyWriter:
             self._locals.append(type)
         return pool[number]
 
+    def local(self, type: ValType) -> int:
+        """One more new local, which nobody else gets."""
+        self._locals.append(type)
+        return self._first_local + len(self._locals) - 1
+
     def head(self) -> bytes:
         """The local declarations."""
         groups = list(self._body.local_groups)

@@ -6,7 +6,8 @@ from there, and exports one function for each slow twin, to be put into that fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from attrs import field, frozen
 
@@ -30,16 +31,17 @@ from . import _emit as emit
 from ._additions import FrameAccess
 from ._body import FastTwin
 from ._code_map import CodeMap
-from ._flavour import MAX_INSTRUCTIONS, FlavourBuilder, FlavourOptions, NoFlavourError, adapter
+from ._flavour import MOST_OF_A_FLAVOUR, FlavourBuilder, FlavourOptions, NoFlavourError, adapter
 from ._frames import RESUME_OFFSET
 from ._hints import moved_hints
 from ._imports import CompanionImports
 from ._layout import KIND_TRAP
 from ._loop_copy import LoopCopyBuilder, copy_type, edge_function, loop_adapter
-from ._plans import Instrumented, no_tick
+from ._plans import FunctionPlan, Instrumented, no_tick
+from ._recorder import RecordingBuilder
 from ._sections import body, type_section
 from ._slow_twin import SlowTwinBuilder
-from ._trace import note_function, stop_function
+from ._trace import cut_function, note_function, stop_function
 from ._watch import Conditions, outside_function, watch_function
 
 __all__ = ["Companion", "Flavour", "FlavourCompanion", "flavours", "slow_twin"]
@@ -91,7 +93,7 @@ def slow_twin(
     note, trap, watch, outside, edge, first = range(stop + 1, stop + 7)
     added = [
         (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note, imports.countdown)),
-        (FuncType((I32, I32, I32), ()), note_function(additions, instrumented.layout)),
+        (FuncType((I32,), ()), note_function(additions, instrumented.layout)),
         (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
         (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, instrumented.layout, 0)),
         (FuncType((I64, I64, I64), (I32,)), outside_function()),
@@ -129,12 +131,16 @@ class Flavour:
     :ivar index: function index, of a defined function.
     :ivar block: address of the bytes of its check sites, as many as the fast twin has, of
         :attr:`Layout.blocks <trio_wasmdbg.instrument.Layout>`; None, for a loop copy: the fast twin's.
+    :ivar counters: if it records: address of its counters, of
+        :attr:`Layout.counters <trio_wasmdbg.instrument.Layout>`, one for each of
+        :meth:`FunctionPlan.leaders <trio_wasmdbg.instrument.FunctionPlan.leaders>`.
     :ivar loop: it is a copy of the loop that begins with this instruction, to be entered there.
     """
 
     index: int
     block: int | None
     options: FlavourOptions = field(factory=FlavourOptions)
+    counters: int = 0
     loop: int | None = None
 
 
@@ -144,11 +150,14 @@ class FlavourCompanion:
 
     :ivar wasm: its bytes.  It imports what a :class:`Companion` does.
     :ivar entries: for each flavour, the export to be put into a slot.
+    :ivar functions: for each that is not a loop copy, the export by which others call it (see
+        ``Reserved.flavour``).
     :ivar code_map: from offsets in ``wasm`` to offsets in the original.
     """
 
     wasm: bytes
     entries: tuple[str, ...]
+    functions: tuple[str, ...]
     code_map: CodeMap = field(repr=False)
 
 
@@ -157,24 +166,30 @@ def flavours(
     wanted: Sequence[Flavour],
     *,
     called: str,
+    outside: Mapping[int, str] = MappingProxyType({}),
     tick: Callable[[], None] = no_tick,
 ) -> FlavourCompanion:
-    """A companion with flavours of functions.
+    """A companion with flavours of functions, which call each other directly.
 
+    :param wanted: at most one for each function.
+    :param outside: further functions whose flavours, in other companions, they call; and the exports.
     :param called: the module's name, by which backtraces tell it from others.
     :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
     :raises NoFlavourError: one of the functions can't have the flavour.
     :raises LookupError: a function is imported, or does not exist.
     """
-    imports = CompanionImports(instrumented)
+    imports = CompanionImports(instrumented, outside)
     if imports.shared_memory:
         raise NoFlavourError("its module has a shared memory")
     plans = [instrumented.plan(each.index) for each in wanted]
+    members = {each.index for each in wanted if each.loop is None}
     for each, plan in zip(wanted, plans, strict=True):
         instructions = plan.instructions - (each.loop or 0)
-        if instructions > MAX_INSTRUCTIONS:
+        if instructions > MOST_OF_A_FLAVOUR:
             raise NoFlavourError(f"it has {instructions:,} instructions")
-        imports.scan(plan, structured=True)
+        if each.loop is not None and each.options.records is not None:
+            raise NoFlavourError("a copy of a loop does not record")
+        imports.scan(plan, structured=True, inside=members)
         for condition in each.options.points.values():
             if condition is not None:
                 imports.need_globals(condition.globals)
@@ -185,16 +200,13 @@ def flavours(
     bodies = [edge_function(imports.additions, 0)]
     exports = _memories(instrumented)
     entries: list[str] = []
+    direct: list[str] = []
     twins: list[FastTwin] = []
+    # The edge function comes first, then adapters and what they enter by turns.
+    inside = {each.index: edge + 2 * n + 2 for n, each in enumerate(wanted) if each.loop is None}
+    cut = edge + 2 * len(wanted) + 1
     for each, plan in zip(wanted, plans, strict=True):
-        if each.loop is None:
-            assert each.block is not None
-            builder = FlavourBuilder(plan, imports, each.options, block=each.block, tick=tick)
-        else:
-            builder = LoopCopyBuilder(
-                plan, imports, each.options, loop=each.loop, edge=edge, block=each.block, tick=tick
-            )
-        twins.append(builder.build())
+        twins.append(_builder(each, plan, imports, inside, edge, cut, tick).build())
         original = instrumented.original.functions[each.index]
         entry = edge + len(bodies)
         if each.loop is None:
@@ -206,17 +218,50 @@ def flavours(
         bodies += [enter, twins[-1].body]
         entries.append(f"{instrumented.names.prefix}s{len(entries)}")
         exports.append(name(entries[-1]) + bytes((ExternKind.FUNCTION,)) + uleb(entry))
+        if each.loop is None and each.block is not None:
+            direct.append(instrumented.names.flavour(each.block))
+            exports.append(name(direct[-1]) + bytes((ExternKind.FUNCTION,)) + uleb(entry + 1))
         tick()
     indices = range(edge + 2, edge + len(bodies), 2)  # behind its adapter each
     hints = moved_hints(
         instrumented.original,
         ((each.index, index, twin) for each, index, twin in zip(wanted, indices, twins, strict=True)),
     )
+    # All record alike.
+    records = wanted[0].options.records
+    functions.append(uleb(imports.additions.type_index(FuncType((I32, I32, I32), ()))))
+    bodies.append(
+        cut_function(
+            imports.additions, instrumented.layout, traced=records != "coverage", counted=records != "trace"
+        )
+    )
     wasm, offsets = _assemble(imports, called, functions, bodies, exports, hints=hints)
     code_map = CodeMap()
-    for each, offset, twin in zip(wanted, offsets[2::2], twins, strict=True):
+    for each, offset, twin in zip(wanted, offsets[2:-1:2], twins, strict=True):
         code_map.add(each.index, offset, twin)
-    return FlavourCompanion(wasm, tuple(entries), code_map)
+    return FlavourCompanion(wasm, tuple(entries), tuple(direct), code_map)
+
+
+def _builder(
+    wanted: Flavour,
+    plan: FunctionPlan,
+    imports: CompanionImports,
+    inside: Mapping[int, int],
+    edge: int,
+    cut: int,
+    tick: Callable[[], None],
+) -> FlavourBuilder:
+    options, block = wanted.options, wanted.block
+    if wanted.loop is not None:
+        return LoopCopyBuilder(
+            plan, imports, options, loop=wanted.loop, edge=edge, block=block, inside=inside, tick=tick
+        )
+    assert block is not None
+    if options.records is None:
+        return FlavourBuilder(plan, imports, options, block=block, inside=inside, tick=tick)
+    return RecordingBuilder(
+        plan, imports, options, block=block, inside=inside, counters=wanted.counters, cut=cut, tick=tick
+    )
 
 
 def _memories(instrumented: Instrumented) -> list[bytes]:

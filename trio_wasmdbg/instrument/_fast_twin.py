@@ -36,6 +36,7 @@ from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, KEEP, SP, Additions, FrameAccess
 from ._body import BodyWriter, FastTwin
+from ._direct import enter_directly
 from ._entry_twin import MAX_BODY, MAX_LOCALS, entry_code, entry_ranges
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import RESUME_OFFSET, FrameLayout
@@ -53,7 +54,7 @@ ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
 _ASSIGN, _GLOBAL, _SELECT, _DIVISION, _HELPED, _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END = range(11)
 _BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW, _POINT = range(11, 20)
 _TRAPPING = -1
-assert len(Kind) == 20 and Kind.END == _END and Kind.POINT == _POINT
+assert len(Kind) == 21 and Kind.END == _END and Kind.POINT == _POINT
 
 
 class FastTwinBuilder:
@@ -97,6 +98,7 @@ class FastTwinBuilder:
         self._sites = array("I")
         # i32.const 0, i32.load8_u without the offset, which differs
         self._load_byte = emit.i32_const(0) + additions.memory_access(0x2D, 0)[:-1]
+        self._at_entry = enter_directly(module, typed.function, additions, self._load_byte, first_site)
         self._unassigned: dict[int, int] = {}
         count = len(self._type.params)
         parameters = (1 << count) - 1
@@ -385,7 +387,7 @@ class FastTwinBuilder:
         out += emit.BLOCK_EMPTY  # what follows it is the way out
         if not self._leaf:
             out += self._access.new_frame(self._frame.size) + emit.local_set(self._fp)
-        self._check(0, ENTRY, self._leave([], 0, -1))
+        self._check(0, ENTRY, self._at_entry + self._leave([], 0, -1))
         if self._survey.tries:
             # What catches an exception puts the stack pointer back to this frame, so it must be there.
             out += self._activation() + self._access.store_i32(RESUME_OFFSET, emit.i32_const(0))

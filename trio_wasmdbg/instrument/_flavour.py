@@ -11,13 +11,17 @@ It is entered through the function's slot (see ``_rewrite`` for the stub, ``_slo
 a frame that its fast twin has pushed at an armed entry site.  A small adapter takes the parameters from that
 frame, pops it, and goes on in the copy, whose frames look like the fast twin's from then on.
 
-It always leaves with NO_DISPATCH, for its slow twin: it would be entered again at once otherwise.
+It leaves with NO_DISPATCH, for its slow twin: it would be entered again at once otherwise.  Only at its entry
+it leaves as the fast twin does, for whatever the function is to run in.
+
+The flavours of functions that call each other are best made together: then they do it directly, and come by
+no fast twin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from attrs import field, frozen
 
@@ -38,10 +42,14 @@ from ._survey import Survey, survey
 from ._watch import Condition, ConditionPlaces
 from ._zeros import bits, zeros
 
-__all__ = ["MAX_INSTRUCTIONS", "FlavourBuilder", "FlavourOptions", "NoFlavourError", "adapter"]
+__all__ = ["MOST_OF_A_FLAVOUR", "FlavourBuilder", "FlavourOptions", "NoFlavourError", "adapter"]
 
-MAX_INSTRUCTIONS: Final = 5_000
+MOST_OF_A_FLAVOUR: Final = 5_000
 """Functions with more of them have no flavours: the engine's compile time grows faster than a function."""
+
+_DISPATCH: Final = NO_DISPATCH >> 2
+"""Flag of the resume point, on the way out: without NO_DISPATCH.  It lies below MATERIALISED and KEEP."""
+assert _DISPATCH == KEEP >> 1
 
 _MISSING: Final = frozenset({Kind.CALL, Kind.TAIL_CALL, Kind.HELPED, Kind.THROW})
 """Kinds of instructions whose immediates are not there in a companion, if they can't be reached."""
@@ -58,10 +66,12 @@ class FlavourOptions:
     :ivar points: by resume point: the condition that makes it leave, or None where the stop byte does.
     :ivar watched: kinds of access to memory that it compares with what is watched: :data:`READS`,
         :data:`WRITES`, or both.
+    :ivar records: see ``_recorder``; None: nothing.
     """
 
     points: Mapping[int, Condition | None] = field(factory=dict)
     watched: int = 0
+    records: Literal["coverage", "trace", "branches", "instructions"] | None = None
 
 
 class FlavourBuilder(FastTwinBuilder):
@@ -74,18 +84,25 @@ class FlavourBuilder(FastTwinBuilder):
         options: FlavourOptions,
         *,
         block: int,
+        inside: Mapping[int, int],
         tick: Callable[[], None],
     ) -> None:
-        """:param block: address of the bytes of its check sites: as many as the fast twin has."""
+        """
+        :param block: address of the bytes of its check sites: as many as the fast twin has.
+        :param inside: functions whose flavour is in the same companion, and its index there.
+        """
         self._plan = plan
         self._imports = imports
+        self._inside = inside
         self._options = options
+        self._layout = imports.owner.layout
         self._last = plan.instructions - 1
         super().__init__(
             imports.additions.module, plan.typed(), plan.frame, imports.additions,
             escapable=plan.escapable, first_site=block - SITES_BASE,
             live=plan.live(), recipes=plan.all_recipes(), tick=tick,
         )  # fmt: skip
+        self._at_entry = b""
 
     # ── indices of a companion ─────────────────────────────────────────────────────────────────
 
@@ -106,15 +123,19 @@ class FlavourBuilder(FastTwinBuilder):
     def _global(self, index: int) -> int:
         return self._imports.global_(index)
 
+    def _called(self, index: int) -> int:
+        inside = self._inside.get(index)
+        return self._imports.function(index) if inside is None else inside
+
     def _copy_call(self, instruction: Instruction) -> None:
         if instruction.op.code == 0x10:
-            self._writer.replace(instruction, emit.call(self._imports.function(instruction.imm)))
+            self._writer.replace(instruction, emit.call(self._called(instruction.imm)))
         else:
             super()._copy_call(instruction)
 
     def _tail_call(self, instruction: Instruction) -> None:
         if instruction.op.code == 0x12:
-            self._writer.replace(instruction, emit.return_call(self._imports.function(instruction.imm)))
+            self._writer.replace(instruction, emit.return_call(self._called(instruction.imm)))
 
     def _helped(self, instruction: Instruction) -> None:
         imm = instruction.imm
@@ -134,21 +155,32 @@ class FlavourBuilder(FastTwinBuilder):
 
     # ── points ─────────────────────────────────────────────────────────────────────────────────
 
+    def _exit(self, resume_point: int, inside: int = 1, *, keep: bool = False) -> bytes:
+        code = super()._exit(resume_point, inside, keep=keep)
+        if resume_point == 0 and not self._sites:
+            # At the entry, and nowhere else: what tests stand there have not been made yet.
+            place = emit.i32_const(_DISPATCH) + emit.local_set(self._resume_point)
+            return place + emit.br(len(self._labels) + inside)
+        return code
+
     def _way_out(self) -> bytes:
         """Writes the header's second word, as the function that fast twins leave by does it, and goes on in
         the slow twin.  The flag of MATERIALISED may also come with the resume point."""
         access, additions = self._access, self._additions
         place = emit.local_get(self._resume_point)
+        dispatch = emit.i32_const(_DISPATCH)
         kept = access.load_i32(RESUME_OFFSET) + emit.i32_const(MATERIALISED) + emit.I32_AND
         return b"".join(
             [
                 access.fp,
-                place + emit.i32_const(~KEEP) + emit.I32_AND,
+                place + emit.i32_const(~(KEEP | _DISPATCH)) + emit.I32_AND,
                 kept + emit.i32_const(0) + place + emit.i32_const(KEEP) + emit.I32_AND,
                 b"\x1b\x72",  # select, i32.or
                 additions.memory_access(0x36, RESUME_OFFSET, 2),
                 access.fp,
-                place + emit.i32_const(KEEP - 1) + emit.I32_AND + emit.i32_const(NO_DISPATCH) + b"\x72",
+                place + emit.i32_const(_DISPATCH - 1) + emit.I32_AND,
+                # NO_DISPATCH, if there is no _DISPATCH: i32.xor, i32.shl, i32.or
+                place + dispatch + emit.I32_AND + dispatch + b"\x73" + emit.i32_const(2) + b"\x74\x72",
                 emit.i32_const(self._plan.slot),
                 emit.return_call_indirect(additions.cold_type(self._type.results), additions.slots_table),
             ]
@@ -180,10 +212,15 @@ class FlavourBuilder(FastTwinBuilder):
         whole = zeros(bits(self._now.zero & needed), self._frame, self._access)
         place = emit.i32_const(k | MATERIALISED) + emit.local_set(self._resume_point)
         leave = [self._activation(), self._stores.operands(operands), self._locals(needed), whole, place]
+        leave.append(self._at_point(k))
         for test in self._tests(k, operands):
             # Out of the construct here, and all others.
             out = emit.br(len(self._labels) + 1)
             self._writer.out += b"".join([test, emit.IF_EMPTY, *leave, out, emit.END])
+
+    def _at_point(self, k: int) -> bytes:
+        """What more there is to do when the function leaves at a point."""
+        return b""
 
     def _tests(self, k: int, operands: list[Copied]) -> Sequence[bytes]:
         """Code that pushes an i32, not 0 where the function is to leave."""

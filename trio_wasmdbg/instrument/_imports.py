@@ -6,7 +6,7 @@ functions and globals only those that the slow twins need.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from attrs import define, field
 
@@ -64,6 +64,8 @@ class CompanionImports:
     """
 
     owner: Instrumented
+    flavours: Mapping[int, str] = field(factory=dict)
+    """Functions of which a flavour is imported instead of the fast twin, and its name."""
     additions: Additions = field(init=False)
     _functions: dict[int, int] = field(factory=dict)
     _helpers: dict[int, int] = field(factory=dict)
@@ -122,10 +124,13 @@ class CompanionImports:
         """The companion's index of a global of the original."""
         return self._globals[index]
 
-    def scan(self, plan: FunctionPlan, *, structured: bool = False) -> None:
+    def scan(
+        self, plan: FunctionPlan, *, structured: bool = False, inside: Collection[int] = ()
+    ) -> None:
         """Collects what the slow twin of this function will need.
 
         :param structured: it is for a copy that has the dead code as well.
+        :param inside: functions that are in the companion themselves.
         """
         typed = plan.typed()
         shared = self.shared_memory
@@ -150,7 +155,7 @@ class CompanionImports:
             elif kind is Imm.FUNCTION:
                 if op.name == "ref.func":
                     self._need_helper("ref.func", imm)
-                else:
+                elif imm not in inside:
                     self._functions.setdefault(imm, 1 + len(self._functions))
             elif kind is Imm.GLOBAL:
                 self._globals.setdefault(imm, FIRST_GLOBAL + len(self._globals))
@@ -182,7 +187,8 @@ class CompanionImports:
 
         add(names.hook, ExternKind.FUNCTION, uleb(additions.type_index(HOOK_TYPE)))
         for index in self._functions:
-            add(names.function(index), ExternKind.FUNCTION, uleb(module.functions[index].type_index))
+            called = self.flavours.get(index, names.function(index))
+            add(called, ExternKind.FUNCTION, uleb(module.functions[index].type_index))
         keys = {number: key for key, number in additions.helpers.items()}
         for number in sorted(self._helpers):
             type = helper_type(additions, *keys[number])

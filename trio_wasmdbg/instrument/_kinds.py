@@ -54,6 +54,8 @@ class Kind(IntEnum):
     THROW = 18
     POINT = 19
     """No instruction: a flavour has something to do before the one that follows."""
+    RECORD = 20
+    """No instruction: a flavour records that a basic block begins."""
 
 
 _LIMITS: Final = {

@@ -16,6 +16,7 @@ constant of the machine code)::
     trace_base           the instructions executed last, where that is wanted
     watch_entries        the ranges of memory that are watched
     cover_base           how flavours compare accesses with them
+    counters_base ..     eight bytes for each basic block of flavours that count, given out as they are made
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ..wasm import Module
 __all__ = [
     "ASK",
     "COVER_MEMORIES",
+    "DIRECT",
     "HOOK_SLOT",
     "KIND_HOT",
     "KIND_LEFT",
@@ -59,6 +61,10 @@ PAGE = 65536
 HOOK_SLOT = 0
 """Index of the host's hook in the slots table."""
 
+DIRECT = 2
+"""Value of the byte of a fast twin's entry site: go on in the flavour in :attr:`FunctionPlan.direct_slot
+<trio_wasmdbg.instrument.FunctionPlan.direct_slot>`."""
+
 KIND_SITE = 0
 """First argument of the hook: a fast twin has left at an armed check site, or before a trap."""
 
@@ -88,11 +94,14 @@ ASK = 0x4000_0000
 """Flag in the resume point that a stub is entered with: ask the host which flavour to go on in.
 Resume points are smaller."""
 
+FAMILIES = 4
+"""How many flavours all functions may have at a time."""
+
 SPARE_BLOCKS = 1 << 16
-"""Bytes for the check sites of flavours, besides one for each check site of the module."""
+"""Bytes for the check sites of flavours, besides those of flavours that all functions have."""
 
 SPARE_SLOTS = 512
-"""Slots for flavours and copies of loops, besides one for each function."""
+"""Slots for flavours and copies of loops, besides those of flavours that all functions have."""
 
 
 @frozen
@@ -109,9 +118,11 @@ class Layout:
         the function is to go on in when it comes there, or 0; see also ``_loop_copy``.
     :ivar heads_base: address of the u32 of the first defined function: the address of the entry that belongs
         to its first instruction, or 0 while it has no flavour.
-    :ivar trace_base: address of what slow twins note of the instructions they execute (see ``_trace``).
+    :ivar trace_base: address of what is noted of the instructions that are executed (see ``_trace``).
     :ivar watch_entries: address of the table of watched ranges (see ``_watch``).
     :ivar cover_base: address of what flavours compare accesses with (see ``_cover``).
+    :ivar counters_base: address of the first byte for the counters of flavours, which have eight each;
+        ``counters`` of them.
     :ivar memory_pages: size of the debug memory in pages of 64 KiB.
     :ivar functions: number of defined functions.
     :ivar first_stub_slot: index of the first stub: one for each different list of results, in the order in
@@ -119,7 +130,8 @@ class Layout:
     :ivar first_free_slot: index of the first slot for flavours.
     :ivar slots: size of the slots table.
     :ivar hook_slot: index of the hook in the slots table.
-    :ivar first_function_slot: index of the first defined function's slot; the others follow in order.
+    :ivar first_function_slot: index of the first defined function's slot; the others follow in order, and
+        then as many for flavours that fast twins go on in at their entry.
     """
 
     stack_size: int
@@ -136,6 +148,8 @@ class Layout:
     trace_base: int
     watch_entries: int
     cover_base: int
+    counters_base: int
+    counters: int
     memory_pages: int
     functions: int
     first_stub_slot: int
@@ -150,20 +164,22 @@ class Layout:
         stops_base = SITES_BASE + (sites + 15 & ~15)
         counts_base = stops_base + stops + 15 & ~15
         blocks_base = counts_base + 4 * stops
-        blocks = sites + SPARE_BLOCKS
+        blocks = FAMILIES * sites + SPARE_BLOCKS
         entries_base = blocks_base + blocks + 3 & ~3
         heads_base = entries_base + 4 * stops
         trace_base = heads_base + 4 * functions + 15 & ~15
-        watch_entries = trace_base + TRACE_ENTRIES + 8 * TRACE_LENGTH
+        watch_entries = trace_base + TRACE_ENTRIES + 4 * TRACE_LENGTH + 16
         cover_base = watch_entries + WATCH_CAPACITY * WATCH_ENTRY_SIZE
-        pages = (cover_base + COVER_MEMORIES * COVER_SIZE + PAGE - 1) // PAGE
-        first_stub_slot = HOOK_SLOT + 1 + functions
+        counters_base = cover_base + COVER_MEMORIES * COVER_SIZE
+        counters = 8 * stops + SPARE_BLOCKS
+        pages = (counters_base + counters + PAGE - 1) // PAGE
+        first_stub_slot = HOOK_SLOT + 1 + 2 * functions
         first_free_slot = first_stub_slot + stubs
-        slots = first_free_slot + functions + SPARE_SLOTS
+        slots = first_free_slot + FAMILIES * functions + SPARE_SLOTS
         return cls(
             STACK_SIZE, INSTANCE_ID, SITES_BASE, sites, stops_base, stops, counts_base, blocks_base, blocks,
-            entries_base, heads_base, trace_base, watch_entries, cover_base, pages, functions,
-            first_stub_slot, first_free_slot, slots,
+            entries_base, heads_base, trace_base, watch_entries, cover_base, counters_base, counters, pages,
+            functions, first_stub_slot, first_free_slot, slots,
         )  # fmt: skip
 
 
@@ -261,6 +277,10 @@ class Reserved:
     def tag(self, index: int) -> str:
         """Export: a tag of the original index space."""
         return f"{self.prefix}e{index}"
+
+    def flavour(self, block: int) -> str:
+        """Export of companions: the flavour whose check sites' bytes begin at this address."""
+        return f"{self.prefix}v{block}"
 
     def helper(self, number: int) -> str:
         """Export: a helper function."""

@@ -40,7 +40,7 @@ changed it in the slow twin.  So it says of itself MATERIALISED during calls, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..wasm import (
@@ -96,12 +96,14 @@ class LoopCopyBuilder(FlavourBuilder):
         loop: int,
         edge: int,
         block: int | None,
+        inside: Mapping[int, int],
         tick: Callable[[], None],
     ) -> None:
         """
         :param loop: ordinal of the loop's opening instruction.
         :param edge: index of :func:`edge_function`.
         :param block: as for a flavour; None: its check sites have the fast twin's bytes.
+        :param inside: as for a flavour.
         """
         self._loop = loop
         self._edge = edge
@@ -121,7 +123,7 @@ class LoopCopyBuilder(FlavourBuilder):
         self._cut_ends = set(self._cut.values())
         self._extras: list[int] = []
         """Positions of those open labels that the original does not have."""
-        super().__init__(plan, imports, options, block=first, tick=tick)
+        super().__init__(plan, imports, options, block=first, inside=inside, tick=tick)
         self._leaf = False
         self._call_flag = MATERIALISED
         self._settable = unset_at(plan, loop)

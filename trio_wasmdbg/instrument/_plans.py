@@ -32,6 +32,7 @@ from ..wasm import (
     type_body,
 )
 from ._additions import Additions
+from ._blocks import leaders
 from ._body import FastTwin
 from ._code_map import CodeMap
 from ._fast_twin import FastTwinBuilder
@@ -130,6 +131,11 @@ class FunctionPlan:
         return self._owner.layout.heads_base + 4 * (self.slot - self._owner.layout.first_function_slot)
 
     @property
+    def direct_slot(self) -> int:
+        """Slot of a flavour, of the function's own type, that its fast twin may go on in at its entry."""
+        return self.slot + self._owner.layout.functions
+
+    @property
     def stub_slot(self) -> int:
         """Slot of a stub of its type."""
         return self._owner.stub_slot(self.index)
@@ -223,13 +229,7 @@ class FunctionPlan:
         These are the function's first instruction, what branches, clauses and ``else`` lead to, and what
         follows an instruction that calls or may branch (where it does not, control goes on there).
         """
-        typed = self.typed()
-        found = {0, self.instructions - 1}
-        for k, instruction in enumerate(typed.instructions[:-1]):
-            flow = instruction.op.flow
-            if flow is not Flow.NEXT and flow is not Flow.BLOCK and flow is not Flow.TRY_TABLE:
-                found.add(k + 1)
-        return frozenset(found)
+        return self._owner._details(self.index).leaders()
 
     def loops(self) -> tuple[int, ...]:
         """The ``loop`` instructions that can be reached, in order."""
@@ -304,6 +304,20 @@ class FunctionPlan:
             operand = operand.below
         return found
 
+    def trapping(self, k: int) -> int:
+        """The instruction to blame for a trap that the engine has put before *k*.
+
+        Where it sees that an access can never succeed, it says of the trap that follows a check of ours that
+        it belonged to the check.
+        """
+        for at in range(k, self.instructions):
+            op = self.typed().instructions[at].op
+            if op.traps:
+                return at
+            if op.flow is not Flow.NEXT:
+                break
+        return k
+
     def has_frame(self, k: int) -> bool:
         """Whether the fast twin has its frame pushed at instruction *k*, one that calls or may trap.
 
@@ -343,6 +357,13 @@ class _Details:
     _analysis: FastTwin | None = None
     _live: Liveness | None = None
     _recipes: Recipes | None = None
+    _leaders: frozenset[int] | None = None
+
+    def leaders(self) -> frozenset[int]:
+        """Where basic blocks begin."""
+        if self._leaders is None:
+            self._leaders = leaders(self.typed())
+        return self._leaders
 
     @property
     def is_typed(self) -> bool:

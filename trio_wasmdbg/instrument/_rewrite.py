@@ -338,7 +338,6 @@ class _Rewriter:
                 stubs.append(self._stub(results))
                 stub_types.append(additions.cold_type(results))
             slots.append(stub_of[results])
-        slots += stub_of.values()
         leaves = [self._leave(results) for results in stub_of]
         stub_types += stub_types
         first_helper = next_function + len(stubs) + len(leaves)
@@ -361,7 +360,7 @@ class _Rewriter:
                 # the slots, references, and in companions the chunks
                 "tables": (table_count, table_count + 2 + len(additions.reference_tables)),
                 "memories": (memory_count, memory_count + 1),
-                "element segments": (len(module.elements), len(module.elements) + 1),
+                "element segments": (len(module.elements), len(module.elements) + 2),
             }
         )
         by_id = {s.id: s for s in module.sections if s.id != SectionId.CUSTOM}
@@ -398,9 +397,12 @@ class _Rewriter:
             ranges = [r for e in module.elements for r in (e.offset, *(e.expressions or ()))]
             edits = global_edits(module, ranges)
             segments = []
-            if slots:
-                place = uleb(additions.slots_table) + emit.i32_const(layout.first_function_slot) + emit.END
-                segments.append(b"".join([b"\x02", place, b"\x00", uleb(len(slots)), *map(uleb, slots)]))
+            for first_slot, found in (
+                (layout.first_function_slot, slots), (layout.first_stub_slot, stub_of.values())
+            ):  # fmt: skip
+                if found:
+                    place = uleb(additions.slots_table) + emit.i32_const(first_slot) + emit.END
+                    segments.append(b"".join([b"\x02", place, b"\x00", uleb(len(found)), *map(uleb, found)]))
             emit_section(SectionId.ELEMENT, extend(by_id.get(SectionId.ELEMENT), segments, edits))
         if module.data_count is not None:
             emit_section(SectionId.DATA_COUNT, uleb(module.data_count))

@@ -37,7 +37,7 @@ from ._layout import ASK, INSTANCE_ID, KIND_THROW
 from ._loop_copy import edge_code
 from ._plans import FunctionPlan
 from ._shared import top_types
-from ._trace import ASKS, NOTES
+from ._trace import ASKS, RECORDS
 from ._watch import Access, Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
 from ._zeros import PLACE, write_zeros
 
@@ -250,7 +250,7 @@ class SlowTwinBuilder:
             self._access.reference,
             self._imports.global_,
         )
-        note = emit.local_get(_FP) + emit.i32_const(k) + emit.i32_const(at) + emit.call(self._note)
+        note = emit.i32_const(at) + emit.call(self._note)
         return b"".join(
             [
                 emit.BLOCK_EMPTY,
@@ -259,7 +259,7 @@ class SlowTwinBuilder:
                 emit.IF_EMPTY,
                 condition.code(places) + emit.I32_EQZ,
                 emit.IF_EMPTY,
-                byte + emit.i32_const(NOTES) + emit.I32_AND + emit.I32_EQZ + emit.br_if(2),
+                byte + emit.i32_const(RECORDS) + emit.I32_AND + emit.I32_EQZ + emit.br_if(2),
                 note + emit.br(2),
                 emit.END,
                 emit.END,
