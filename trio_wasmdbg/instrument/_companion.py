@@ -82,8 +82,7 @@ def slow_twin(
     plans = [instrumented.plan(index) for index in dict.fromkeys(indices)]
     imports = CompanionImports(instrumented)
     for plan in plans:
-        plan.typed(tick)
-        imports.scan(plan)
+        imports.scan(plan, tick)
         for condition in conditions.get(plan.index, {}).values():
             imports.need_globals(condition.globals)
         tick()
@@ -189,7 +188,7 @@ def flavours(
             raise NoFlavourError(f"it has {instructions:,} instructions")
         if each.loop is not None and each.options.records is not None:
             raise NoFlavourError("a copy of a loop does not record")
-        imports.scan(plan, structured=True, inside=members)
+        imports.scan(plan, tick, structured=True, inside=members)
         for condition in each.options.points.values():
             if condition is not None:
                 imports.need_globals(condition.globals)

@@ -6,7 +6,7 @@ functions and globals only those that the slow twins need.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from attrs import define, field
 
@@ -23,6 +23,7 @@ from ..wasm import (
     TableType,
     TypedBody,
     global_type,
+    in_pieces,
     memory_type,
     name,
     ref_type,
@@ -33,7 +34,7 @@ from ..wasm import (
 from . import _emit as emit
 from ._additions import FIRST_GLOBAL, HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
 from ._kinds import HELPED
-from ._plans import FunctionPlan, Instrumented
+from ._plans import FunctionPlan, Instrumented, no_tick
 from ._shared import has_shared_memory, helper_number, shared_accesses, size_helper
 
 __all__ = ["CompanionImports", "helper_type"]
@@ -125,16 +126,22 @@ class CompanionImports:
         return self._globals[index]
 
     def scan(
-        self, plan: FunctionPlan, *, structured: bool = False, inside: Collection[int] = ()
+        self,
+        plan: FunctionPlan,
+        tick: Callable[[], None] = no_tick,
+        *,
+        structured: bool = False,
+        inside: Collection[int] = (),
     ) -> None:
         """Collects what the slow twin of this function will need.
 
+        :param tick: called now and then: a function may have a million instructions.
         :param structured: it is for a copy that has the dead code as well.
         :param inside: functions that are in the companion themselves.
         """
-        typed = plan.typed()
+        typed = plan.typed(tick)
         shared = self.shared_memory
-        for k, instruction in enumerate(typed.instructions):
+        for k, instruction in enumerate(in_pieces(typed.instructions, tick)):
             op, imm = instruction.op, instruction.imm
             kind = op.imm
             if kind is Imm.NONE:
