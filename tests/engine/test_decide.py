@@ -179,6 +179,19 @@ def test_the_check_at_which_we_paused_is_skipped_once() -> None:
     assert verdict_at(decider, module, 0, kind=Kind.STOP) is Reason.STEP
 
 
+@pytest.mark.parametrize("kind", [Kind.SITE, Kind.LEFT, Kind.STOP])
+def test_a_check_that_was_decided_at_another_site_is_not_counted_again(kind: Kind) -> None:
+    decider, module = Decider(interrupt=True), FakeModule()
+    decider.breakpoints.module_loaded(module)
+    counts = decider.breakpoints.add(Where("one"), hits=HitRule.parse("% 2"))
+    assert verdict_at(decider, module, 0, kind=Kind.SITE) is Reason.INTERRUPT
+    # The debuggee has sent the function to its slow twin, and is interrupted before it gets there.
+    decider.skip, decider.interrupt = (1, 64, 0), True
+    assert verdict_at(decider, module, 0, kind=kind) is None
+    assert counts.hit_count == 1
+    assert verdict_at(decider, module, 1, kind=Kind.STOP) is Reason.INTERRUPT
+
+
 def test_an_interrupt_is_reported_once_and_survives_a_breakpoint() -> None:
     decider, module = Decider(interrupt=True), FakeModule()
     decider.breakpoints.module_loaded(module)

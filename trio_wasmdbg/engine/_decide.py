@@ -86,6 +86,7 @@ _INTERRUPT = Verdict(Reason.INTERRUPT)
 
 # Looked up once: CPython 3.11 takes a tenth of a microsecond to find a member of an enum.
 _AT_STOP, _AT_TRAP, _AT_WATCH = Kind.STOP.value, Kind.TRAP.value, Kind.WATCH.value
+_CHECKS = (_AT_STOP, Kind.SITE.value, Kind.LEFT.value)
 
 
 @define
@@ -144,11 +145,13 @@ class Decider:
 
         :param look: makes the frame, for conditions and messages.
         """
-        if kind == _AT_STOP and self.skip is not None:
+        if self.skip is not None and kind in _CHECKS:
             # Whatever stops first, the place to be skipped has been passed.
             skip, self.skip = self.skip, None
             if skip == (instance, fp, k):
-                return self._counted_out()
+                # It may be a check site: on the way from one to its slow twin, a function goes on in a
+                # flavour, whose own site has been armed meanwhile.  The slow twin's check is yet to come.
+                return self._counted_out() if kind == _AT_STOP else None
         if self.ignoring:
             return None
         if kind == _AT_TRAP:
