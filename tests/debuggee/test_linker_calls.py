@@ -137,6 +137,27 @@ async def test_values_are_changed_on_the_way_there_and_back() -> None:
         assert it.said[0] == (5, -6)
 
 
+async def test_references_are_changed_on_the_way() -> None:
+    linker, taken = wasmtime.Linker(engine()), list[object]()
+    kind = wasmtime.FuncType([wasmtime.ValType.externref()], [])
+    linker.define_func("env", "take", kind, taken.append)
+    module = await module_of(
+        """(module (import "env" "take" (func $take (param externref)))
+             (func (export "f") (param externref) (call $take (local.get 0))))"""
+    )
+
+    async def body(guest: Guest) -> Any:
+        instance = await guest.instantiate(linker, module)
+        return await guest.call(instance.func("f"), "mine")
+
+    async with open_debuggee(wasmtime.Store(engine()), body) as debuggee:
+        debuggee.stop_on_host_calls = "take"
+        assert shown(await debuggee.run()) == ("to", "env.take", ("mine",))
+        debuggee.set_host_values(None)
+        await debuggee.finish()
+    assert taken == [None]
+
+
 async def test_it_is_not_called_where_the_guest_is_sent_elsewhere() -> None:
     async with linked("both", 1) as it:
         it.debuggee.stop_on_host_calls = "env"

@@ -372,7 +372,6 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         what = core.told.what
         operands = frame.operand_types[what.first :][: what.count]
         _check_values(what.name, [None if each.is_ref else each for each in operands], values)
-        _check_values(what.name, frame.operand_types[what.first :][: what.count], values)
         for height, value in enumerate(values, what.first):
             frame.set_operand(height, value)
 
