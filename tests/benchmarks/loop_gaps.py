@@ -101,6 +101,20 @@ async def sample(seconds: float) -> list[float]:
     return gaps
 
 
+async def _sample_going_on(debuggee: Debuggee, kind: type[events.Event], seconds: float) -> list[float]:
+    """The same, while another task lets the guest go on from each event of this kind, as fast as it can."""
+    async with trio.open_nursery() as nursery:
+
+        async def go_on() -> None:
+            async for event in debuggee:
+                assert isinstance(event, kind)
+
+        nursery.start_soon(go_on)
+        gaps = await sample(seconds)
+        nursery.cancel_scope.cancel()
+    return gaps
+
+
 @asynccontextmanager
 async def running(module: GuestModule, export: str) -> AsyncIterator[Debuggee]:
     store = wasmtime.Store(module.engine)
@@ -178,16 +192,8 @@ async def stepping(module: GuestModule, seconds: float) -> list[float]:
         guest.single_step = True
         await guest.call(instance.func("compute"))
 
-    async with open_debuggee(store, body) as debuggee, trio.open_nursery() as nursery:
-
-        async def steps() -> None:
-            async for event in debuggee:
-                assert isinstance(event, events.Step)
-
-        nursery.start_soon(steps)
-        gaps = await sample(seconds)
-        nursery.cancel_scope.cancel()
-    return gaps
+    async with open_debuggee(store, body) as debuggee:
+        return await _sample_going_on(debuggee, events.Step, seconds)
 
 
 async def stopping(module: GuestModule, seconds: float) -> list[float]:
@@ -199,17 +205,9 @@ async def stopping(module: GuestModule, seconds: float) -> list[float]:
         instance = await guest.instantiate(guest.linker_for(module, None, wasi=True), module)
         await guest.call(instance.func("compute"))
 
-    async with open_debuggee(store, body) as debuggee, trio.open_nursery() as nursery:
+    async with open_debuggee(store, body) as debuggee:
         debuggee.add_breakpoint("work")
-
-        async def stops() -> None:
-            async for event in debuggee:
-                assert isinstance(event, events.Breakpoint)
-
-        nursery.start_soon(stops)
-        gaps = await sample(seconds)
-        nursery.cancel_scope.cancel()
-    return gaps
+        return await _sample_going_on(debuggee, events.Breakpoint, seconds)
 
 
 async def bursts(module: GuestModule, seconds: float) -> list[float]:
@@ -220,16 +218,9 @@ async def bursts(module: GuestModule, seconds: float) -> list[float]:
         instance = await guest.instantiate(None, program)
         await guest.call(instance.func("main"))
 
-    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee, trio.open_nursery() as nursery:
+    async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
         debuggee.add_breakpoint("stop")
-
-        async def stops() -> None:
-            async for event in debuggee:
-                assert isinstance(event, events.Breakpoint)
-
-        nursery.start_soon(stops)
-        gaps = await sample(seconds)
-        nursery.cancel_scope.cancel()
+        gaps = await _sample_going_on(debuggee, events.Breakpoint, seconds)
         assert debuggee.statistics().polls_inline
     return gaps
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from .. import capi
@@ -22,7 +23,6 @@ from ._missing import OPTIMISED_OUT, UNAVAILABLE
 
 if TYPE_CHECKING:
     from ._frames import Frame
-    from ._modules import GuestModule
 
 __all__ = ["evaluate_in", "format_in"]
 
@@ -66,46 +66,32 @@ def _there(value: object) -> object:
 
 def evaluate_in(frame: Frame, text: str) -> int | float:
     """The value of an expression in a frame."""
-    return evaluate(_checked(text, *_place(frame)), FrameReader(frame))
+    return evaluate(_once(frame.instance.module._checked, _check, frame, text), FrameReader(frame))
 
 
 def format_in(frame: Frame, template: str) -> str:
     """A message with the values of its expressions in a frame."""
-    return format_template(_checked_template(template, *_place(frame)), FrameReader(frame))
+    checked = _once(frame.instance.module._checked_templates, _check_template, frame, template)
+    return format_template(checked, FrameReader(frame))
 
 
-def _place(frame: Frame) -> tuple[GuestModule, int, tuple[ValType, ...]]:
-    return frame.instance.module, frame.function_index, frame.operand_types
+def _check(text: str, scope: Scope) -> TypedExpression:
+    return check(parse(text), scope)
 
 
-def _scope(module: GuestModule, function: int, operands: tuple[ValType, ...]) -> Scope:
-    locals = module.plan(function).frame.locals
-    return Scope.at(module.original, function, locals, operands)
+def _check_template(text: str, scope: Scope) -> TypedTemplate:
+    return check_template(parse_template(text), scope)
 
 
-def _checked(
-    text: str, module: GuestModule, function: int, operands: tuple[ValType, ...]
-) -> TypedExpression:
-    kept, key = module._checked, (text, function, operands)
-    found = kept.get(key)
+def _once(kept: OrderedDict[Key, T], make: Callable[[str, Scope], T], frame: Frame, text: str) -> T:
+    """A text, checked at a frame's place: as it is *kept*, or made now."""
+    function, operands = frame.function_index, frame.operand_types
+    found = kept.get((text, function, operands))
     if found is None:
-        found = check(parse(text), _scope(module, function, operands))
-        _keep(kept, key, found)
+        module = frame.instance.module
+        locals = module.plan(function).frame.locals
+        found = make(text, Scope.at(module.original, function, locals, operands))
+        kept[text, function, operands] = found
+        if len(kept) > _KEPT:
+            kept.popitem(last=False)
     return found
-
-
-def _checked_template(
-    text: str, module: GuestModule, function: int, operands: tuple[ValType, ...]
-) -> TypedTemplate:
-    kept, key = module._checked_templates, (text, function, operands)
-    found = kept.get(key)
-    if found is None:
-        found = check_template(parse_template(text), _scope(module, function, operands))
-        _keep(kept, key, found)
-    return found
-
-
-def _keep(kept: OrderedDict[Key, T], key: Key, checked: T) -> None:
-    kept[key] = checked
-    if len(kept) > _KEPT:
-        kept.popitem(last=False)

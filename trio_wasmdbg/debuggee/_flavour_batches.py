@@ -16,11 +16,11 @@ from attrs import define, evolve, field, frozen
 
 from .. import capi
 from ..instrument import MOST_OF_A_FLAVOUR, CodeMap, Flavour, FlavourOptions, NoFlavourError, flavours
-from ..wasm import decode_module
 from ._capacity import MODULE, check_room
 from ._conditions import compile_conditions
 from ._flavours import FlavourKey
 from ._threads import collections_held_back, compute
+from ._twins import imported_names
 
 if TYPE_CHECKING:
     from ..instrument import FunctionPlan, Instrumented
@@ -176,7 +176,7 @@ class Batches:
                     outside=outside,
                     tick=tick,
                 )
-                imports = tuple(dict.fromkeys(each.name for each in decode_module(made.wasm).imports))
+                imports = imported_names(made.wasm)
             members = tuple(
                 Member(function, key, block, counters, entry, called)
                 for (function, block, counters), entry, called in zip(

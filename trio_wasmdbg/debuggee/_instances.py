@@ -193,16 +193,14 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         linker, linked = self._linker
         for name in needed:
             if name not in linked:
-                linked.add(name)
-                linker.define(store, prefix, name, self._raw.export(name))
+                self._link(name, self._raw.export(name))
         return linker
 
     def _set_slot(self, slot: int, func: wasmtime.Func) -> None:
         capi.table_set(self._store, self._slots, slot, func)
 
     def _link(self, name: str, item: capi.Extern) -> None:
-        """Let companions import an item by this reserved name."""
-        self._companions_linker(())
+        """Let further companions import an item by this reserved name."""
         assert self._linker is not None
         linker, linked = self._linker
         if name not in linked:

@@ -11,12 +11,11 @@ from attrs import define, field
 
 from .. import capi
 from ..instrument import CodeMap, Flavour, NoFlavourError, flavours
-from ..wasm import decode_module
 from ._capacity import MODULE, check_room
 from ._flavour_batches import Batches
 from ._flavours import NOTHING, FlavourKey
 from ._threads import collections_held_back, compute
-from ._twins import Twin, TwinCache
+from ._twins import Twin, TwinCache, imported_names
 
 if TYPE_CHECKING:
     from ..instrument import Instrumented
@@ -51,15 +50,13 @@ class LoopCopies:
         :returns: also the addresses of its check sites' bytes; empty where they are the fast twin's.
         :raises NoFlavourError: there can't be one.
         """
-        block: range | None = range(0)
-        if key != NOTHING:
-            block = self._batches.block(function, key)
-        known = self._made.get(function, (key, loop))
-        if known is not None or block is None:
+        block = self._batches.block(function, key) if key != NOTHING else range(0)
+        if block is None:
             await trio.lowlevel.checkpoint()
-            if block is None:
-                raise NoFlavourError("there is no room for its check sites")
-            assert known is not None
+            raise NoFlavourError("there is no room for its check sites")
+        known = self._made.get(function, (key, loop))
+        if known is not None:
+            await trio.lowlevel.checkpoint()
             return known, block
         first = block.start if key != NOTHING else None
         called = f"{self._instrumented.names.companion}:{function}:{loop}:{first}"
@@ -68,7 +65,7 @@ class LoopCopies:
             with collections_held_back():
                 wanted = Flavour(function, first, self._batches.options(function, key), loop=loop)
                 made = flavours(self._instrumented, [wanted], called=called, tick=tick)
-                imports = tuple(dict.fromkeys(each.name for each in decode_module(made.wasm).imports))
+                imports = imported_names(made.wasm)
             compiled = capi.compile(self._engine, made.wasm)
             return Twin(compiled, made.entries[0], imports, len(made.wasm)), made.code_map
 

@@ -90,7 +90,7 @@ class Loops:
 
     def at(self, function: int, loop: int) -> int | None:
         """The slot of the copy in which the loop is to go on; 0: it has to be made; None: there is none."""
-        key = self._wishes.of(function) if self._on else None
+        key = self.key_of(function)
         if key is None or (function, key, loop) in self.refused:
             return None
         return self._made.get((function, key, loop), 0)

@@ -40,7 +40,7 @@ from ._progress import Progress, Stage, Teller
 from ._refusals import not_compiled, not_validated
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
-from ._twins import Twin, TwinCache
+from ._twins import Twin, TwinCache, imported_names
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ class GuestModule(metaclass=NoPublicConstructor):
 
     def _compiled_twin(self, wasm: bytes, export: str, **more: Any) -> Twin:
         with collections_held_back():
-            imports = tuple(dict.fromkeys(each.name for each in decode_module(wasm).imports))
+            imports = imported_names(wasm)
         return Twin(capi.compile(self._engine, wasm), export, imports, len(wasm), **more)
 
     def has_slow_twin(self, function: int) -> bool:

@@ -8,7 +8,14 @@ from collections.abc import Hashable, Mapping
 import wasmtime
 from attrs import field, frozen
 
-__all__ = ["Twin", "TwinCache"]
+from ..wasm import decode_module
+
+__all__ = ["Twin", "TwinCache", "imported_names"]
+
+
+def imported_names(companion: bytes) -> tuple[str, ...]:
+    """What a companion module imports, by reserved names, each once."""
+    return tuple(dict.fromkeys(each.name for each in decode_module(companion).imports))
 
 
 @frozen

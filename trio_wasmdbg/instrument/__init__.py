@@ -36,7 +36,7 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 from ._code_map import CodeMap, Place
 from ._companion import Companion, Flavour, FlavourCompanion, flavours, slow_twin
 from ._cover import cover_of
-from ._flavour import MOST_OF_A_FLAVOUR, FlavourOptions, NoFlavourError
+from ._flavour import MOST_OF_A_FLAVOUR, FlavourOptions, NoFlavourError, Recording
 from ._frames import (
     ENTERED_OFFSET,
     HEADER_SIZE,
@@ -69,7 +69,6 @@ from ._modes import FRAME_MODES, FrameMode
 from ._notes import Notes, Recorded
 from ._plans import FunctionPlan, Instrumented, Site
 from ._recipes import Recipe, evaluate
-from ._recorder import Recording
 from ._rewrite import entered_from_outside, instrument
 from ._saved import DamagedError, restored, saved
 from ._trace import ASKS, COUNTS, COVERS, NOTES, TRACES

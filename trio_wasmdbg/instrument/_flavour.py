@@ -42,7 +42,11 @@ from ._survey import Survey, survey
 from ._watch import Condition, ConditionPlaces
 from ._zeros import bits, zeros
 
-__all__ = ["MOST_OF_A_FLAVOUR", "FlavourBuilder", "FlavourOptions", "NoFlavourError", "adapter"]
+__all__ = ["MOST_OF_A_FLAVOUR", "FlavourBuilder", "FlavourOptions", "NoFlavourError", "Recording", "adapter"]
+
+Recording = Literal["coverage", "trace", "branches", "instructions"]
+"""What is recorded: how often each instruction is executed; the last ones, in the ring; both of the first
+ones of blocks; or both of all."""
 
 MOST_OF_A_FLAVOUR: Final = 5_000
 """Functions with more of them have no flavours: the engine's compile time grows faster than a function."""
@@ -71,7 +75,7 @@ class FlavourOptions:
 
     points: Mapping[int, Condition | None] = field(factory=dict)
     watched: int = 0
-    records: Literal["coverage", "trace", "branches", "instructions"] | None = None
+    records: Recording | None = None
 
 
 class FlavourBuilder(FastTwinBuilder):

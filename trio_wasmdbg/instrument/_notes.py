@@ -13,9 +13,9 @@ from typing import Protocol
 
 from attrs import field, frozen
 
+from ._flavour import Recording
 from ._layout import TRACE_ENTRIES, TRACE_LENGTH
 from ._plans import FunctionPlan, Instrumented
-from ._recorder import Recording
 from ._trace import BLOCK, RING, SHIFT
 
 __all__ = ["DebugMemory", "Notes", "Recorded"]

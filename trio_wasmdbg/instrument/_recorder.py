@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
 from ..wasm import I32, I64, Instruction, Operand, ValType
 from . import _emit as emit
@@ -30,11 +30,7 @@ from ._layout import TRACE_ENTRIES
 from ._plans import FunctionPlan
 from ._trace import BLOCK, SHIFT, STEP
 
-__all__ = ["RecordingBuilder", "Recording"]
-
-Recording = Literal["coverage", "trace", "branches", "instructions"]
-"""What is recorded: how often each instruction is executed; the last ones, in the ring; both of the first
-ones of blocks; or both of all."""
+__all__ = ["RecordingBuilder"]
 
 SMALL: Final = 4
 """Blocks of a loop whose counters are kept in locals: of these a machine has few."""
