@@ -5,9 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import wasmtime
 
-from tests.debuggee._programs import program
-from trio_wasmdbg import Debuggee, ExpressionError, GuestInstance, UsageError, events, format_value
+from tests.debuggee._programs import engine, module_of, program
+from trio_wasmdbg import (
+    Debuggee,
+    ExpressionError,
+    Guest,
+    GuestInstance,
+    UsageError,
+    events,
+    format_value,
+    open_debuggee,
+)
 
 STORES = """
 (module
@@ -344,3 +354,48 @@ async def test_a_change_is_one_of_bits_or_of_what_is_referred_to() -> None:
         assert isinstance(event, events.Finished)
         assert event.error is None
     assert seen == [("f", "nan (0x7fe00001)"), ("z", "-0.0"), ("r", ""), ("r", ""), ("x", ""), ("x", "")]
+
+
+EDITED = """
+(module
+  (import "env" "edit" (func $edit))
+  (memory (export "memory") 1)
+  (func $store (param i32 i32) (i32.store (local.get 0) (local.get 1)))
+  (func (export "go")
+    (call $store (i32.const 64) (i32.const 1))
+    (call $edit)
+    (call $store (i32.const 64) (i32.const 2))
+    (call $store (i32.const 128) (i32.const 3))))
+"""
+
+
+async def test_another_one_while_the_guest_runs() -> None:
+    """What is watched already goes on being watched: the guest's table does not change under it."""
+    linker = wasmtime.Linker(engine())
+    in_the_table: list[int] = []
+
+    def edit() -> None:
+        # As another thread would, for the debuggee does not see that the guest calls this.
+        instance = it.instance
+        it.debuggee.watch_memory(instance, 128, 4)
+        in_the_table.append(len(instance._watched))
+
+    linker.define_func("env", "edit", wasmtime.FuncType([], []), edit)
+    module = await module_of(EDITED)
+
+    async def body(guest: Guest) -> None:
+        instance = await guest.instantiate(linker, module)
+        await guest.call(instance.func("go"))
+
+    store = wasmtime.Store(engine())
+    try:
+        async with open_debuggee(store, body) as debuggee:
+            debuggee.stop_on_instances = True
+            event = await debuggee.run()
+            assert isinstance(event, events.InstanceCreated)
+            it = Watched(debuggee, event.instance)
+            debuggee.watch_memory(it.instance, 64, 4)
+            assert [hit[:2] for hit in await it.hits()] == [("write", 64), ("write", 64), ("write", 128)]
+    finally:
+        store.close()
+    assert in_the_table == [1]

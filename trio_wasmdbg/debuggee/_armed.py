@@ -88,13 +88,8 @@ class ArmedBytes:
     def add_slow(self, function: int) -> None:
         """A function has got its slow twin, just now."""
         now = self._now
-        if now.everything:
-            self._fill_stops(function, ALWAYS)
-        elif now.always:
-            self._fill_stops(function, now.stops.get((function, None), 0))
-            for f, k in now.stops:
-                if f == function and k is not None:
-                    self.set_stop_byte(f, k, self.wanted_stop_byte(f, k))
+        if now.everything or now.always:
+            self._write_stops(function, now, _of_function(now, function))
 
     def stop_byte(self, function: int, k: int) -> int:
         """The bits before instruction *k* that ask the host."""
@@ -124,38 +119,68 @@ class ArmedBytes:
             if not was_all:
                 self._memory.fill(self._layout.sites_base, self._layout.sites, 1)
             return
-        before = now.functions
         if was_all:
-            self._memory.fill(self._layout.sites_base, self._layout.sites, 0)
-            before = frozenset()
-        for function in before - wanted.functions:
+            self._write_sites(wanted.functions)
+            return
+        for function in now.functions - wanted.functions:
             self._fill(self._plan_of(function).site_addresses, 0)
-        for function in wanted.functions - before:
+        for function in wanted.functions - now.functions:
             self._fill(self._plan_of(function).site_addresses, 1)
 
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
+        anew: Collection[int] = ()
+        before = now.stops
         if wanted.everything:
             if not now.everything or not _note_alike(now, wanted):
                 for function in list(self._slow):
-                    self._fill_stops(function, ALWAYS)
+                    self._write_stops(function, wanted, {})
             return
-        before = now.stops
         if now.everything or not _note_alike(now, wanted):
-            for function in list(self._slow):
-                self._fill_stops(function, 0)
-            before = {}
-        # Whole functions first: single stops may lie within.
+            anew, before = list(self._slow), {}
         changed = {
             point for point in before.keys() | wanted.stops.keys()
             if before.get(point) != wanted.stops.get(point)
         }  # fmt: skip
-        whole = {function for function, k in changed if k is None}
-        for function in whole:
-            self._fill_stops(function, wanted.stops.get((function, None), 0))
-        for function, k in changed | {point for point in wanted.stops if point[0] in whole}:
+        anew = {*anew, *(function for function, k in changed if k is None)}
+        stops = _by_function(wanted) if anew else {}
+        for function in anew:
+            self._write_stops(function, wanted, stops.get(function, {}))
+        for function, k in changed:
+            if k is not None and function not in anew:
+                self.set_stop_byte(function, k, self.wanted_stop_byte(function, k))
+
+    def _write_sites(self, functions: Collection[int]) -> None:
+        """Arm the sites of these functions, and no others, in one go.
+
+        Bytes that are armed before and after are never seen disarmed: else a guest in another thread might
+        get past a breakpoint.  The same goes for :meth:`_write_stops`.
+        """
+        base = self._layout.sites_base
+        sites = bytearray(self._layout.sites)
+        for function in functions:
+            addresses = self._plan_of(function).site_addresses
+            sites[addresses.start - base : addresses.stop - base] = b"\x01" * len(addresses)
+        self._memory.write(base, sites)
+
+    def _write_stops(self, function: int, wanted: Wanted, stops: Mapping[int | None, int]) -> None:
+        """Set all stop bytes of a function in one go.
+
+        :param stops: what is wanted at its resume points, and (None) at all others.
+        """
+        plan = self._plan_of(function)
+        bits = wanted.always if function in self._slow else 0
+        everywhere = ALWAYS if wanted.everything else stops.get(None, 0)
+        leaders: Collection[int] = ()
+        if bits & NOTES and wanted.blocks:
+            leaders = self._blocks_of(function)
+            bits &= ~NOTES
+        content = bytearray((everywhere | bits,)) * len(plan.stop_addresses)
+        for k, value in stops.items():
             if k is not None:
-                value = wanted.stops.get((function, k)) or wanted.stops.get((function, None), 0)
-                self.set_stop_byte(function, k, value)
+                content[k] = (value or everywhere) | bits
+        for k in leaders:
+            content[k] |= wanted.notes
+        self._memory.write(plan.stop_addresses.start, content)
 
     def _always(self, function: int, k: int) -> int:
         """The bits that instruction *k* has, whatever else is wanted of it."""
@@ -170,17 +195,20 @@ class ArmedBytes:
             leaders = self._leaders[function] = self._plan_of(function).leaders()
         return leaders
 
-    def _fill_stops(self, function: int, value: int) -> None:
-        plan = self._plan_of(function)
-        bits = self._now.always if function in self._slow else 0
-        in_blocks = bits & NOTES and self._now.blocks
-        self._fill(plan.stop_addresses, value | (bits & ~NOTES if in_blocks else bits))
-        if in_blocks:
-            for k in self._blocks_of(function):
-                self._memory.set_u8(plan.stop_base + k, value | bits)
-
     def _fill(self, addresses: range, value: int) -> None:
         self._memory.fill(addresses.start, len(addresses), value)
+
+
+def _by_function(wanted: Wanted) -> dict[int, dict[int | None, int]]:
+    """The stops by function: resume point, or None for all others, to the value of the stop byte."""
+    found: dict[int, dict[int | None, int]] = {}
+    for (function, k), value in wanted.stops.items():
+        found.setdefault(function, {})[k] = value
+    return found
+
+
+def _of_function(wanted: Wanted, function: int) -> dict[int | None, int]:
+    return {k: value for (f, k), value in wanted.stops.items() if f == function}
 
 
 def _sites_of(wanted: Wanted) -> tuple[bool, frozenset[int]]:

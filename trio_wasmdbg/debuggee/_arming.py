@@ -45,7 +45,8 @@ class Arming:
         self.run = 0
         """Counts the runs of the guest."""
         self.sliced = False
-        """The run under way has taken all of its time: the next check suspends the guest."""
+        """The run under way has taken all of its time, or is in the way of a change: the next check suspends
+        the guest, and nobody is told."""
         self.precise = False
         """Accesses that are out of bounds pause before they trap."""
         self.records: Recording | None = None
@@ -57,8 +58,6 @@ class Arming:
         self._armed_for: tuple[bool, bool, StepPlan | None] = (False, False, None)
         """What :meth:`_wanted_by_plan` was when the sites were armed."""
         self._guest_runs = False
-        self._watches_moved = False
-        """What is watched has changed while the guest runs: flavours that compare with it are left."""
         self._behind = False
         """Breakpoints have changed since sites were armed, while the guest did not run."""
         self.skipped: tuple[GuestInstance, int, int, bool] | None = None
@@ -88,15 +87,18 @@ class Arming:
         self._behind = False
         if self._closed:
             return
+        watched = self._watched_ranges()
+        if self._guest_runs and any(each._rewatches(watched.get(each.id)) for each in self._state.instances):
+            # It would miss accesses while the table changes, and may go on in a loop with what it has read
+            # there before.
+            self.sliced = True
         self._armed_for = self._wanted_by_plan()
         everything, counting, _ = self._armed_for
-        watched = self._watched_ranges()
         slow = counting or (self.precise and not self.decider.ignoring)
         for instance in self._state.instances:
             ranges = watched.get(instance.id, ())
-            if instance._watch(ranges) and self._guest_runs:
-                # A loop in a flavour that does not store may go on with what it has read before.
-                self._watches_moved = True
+            if not (self._guest_runs and instance._rewatches(ranges)):
+                instance._watch(ranges)
             instance._foresee_traps(self.precise and not self.decider.ignoring)
             if everything:
                 wanted = Wanted(everything=True, counting=counting, records=self.records)
@@ -118,12 +120,11 @@ class Arming:
             all_sites = slow or kinds != 0 or self.records is not None
             wanted = Wanted(False, all_sites, functions, stops, self.records, counting)
             fast = self.flavours and not slow
-            if kinds and (self._watches_moved or not instance._coverable):
+            if kinds and not instance._coverable:
                 fast = False
             default = FlavourKey(watched=kinds, records=self.records) if fast else None
             wishes = Wishes(default, _wishes(default, points, standing, edited))
             instance._arm(wanted, wishes, still=not self._guest_runs)
-        self._behind = self._watches_moved
         if self.skipped is None:
             return
         if self.decider.skip is None or not self._is_passed(*self.skipped):
@@ -183,7 +184,7 @@ class Arming:
         :returns: whether it had taken all of its time.
         """
         with self._lock:
-            self._guest_runs = self._watches_moved = False
+            self._guest_runs = False
             sliced, self.sliced = self.sliced, False
             if sliced:
                 self._rearm_locked()

@@ -383,16 +383,16 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     # ── arming ─────────────────────────────────────────────────────────────────────────────────
 
-    def _watch(self, ranges: Sequence[Range]) -> bool:
-        """Fill the guest's table of watched ranges; from any thread.
+    def _rewatches(self, ranges: Sequence[Range] | None) -> bool:
+        """Whether something is watched, and something else is to be."""
+        return bool(self._watched and ranges) and list(ranges or ()) != self._watched
 
-        :returns: whether others were watched before.
-        """
+    def _watch(self, ranges: Sequence[Range]) -> None:
+        """Fill the guest's table of watched ranges; from any thread, but see :meth:`_rewatches`."""
         if list(ranges) == self._watched:
-            return False
-        moved = bool(self._watched)
+            return
         memory = self._debug_memory
-        # Nothing is watched while the table changes: a guest that runs sees the old or the new one.
+        # Nothing is watched while the table changes.
         memory.write(WATCH_BASE, bytes(2))
         for number, (first, end, index, kinds) in enumerate(ranges):
             entry = struct.pack("<QQII8x", first, end, index, kinds)
@@ -404,7 +404,6 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         active = [any(kinds & kind for _, _, _, kinds in ranges) for kind in (WRITES, READS)]
         memory.write(WATCH_BASE, bytes(active))
         self._watched = list(ranges)
-        return moved
 
     def _arm(self, wanted: Wanted, wishes: Wishes, *, still: bool) -> None:
         """Arm what is wanted, and lead the functions to these flavours; from any thread.
