@@ -63,8 +63,18 @@ def large() -> Path:
         raise NotMeasured(str(exc)) from None
 
 
-async def first_stop(instructions: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Milliseconds from a breakpoint on a function that has never been stopped in to its event."""
+async def first_stop(
+    instructions: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    at: float = 0,
+    step: bool = False,
+) -> float:
+    """Milliseconds from a breakpoint on a function that has never been stopped in to its event.
+
+    :param at: how far into the function the breakpoint lies, as a part of it.
+    :param step: of the first step after it instead, for which the slow twin is made.
+    """
     module = await load_module(make_engine(), function_of(instructions), cache=None)
 
     async def body(guest: Guest) -> None:
@@ -73,10 +83,18 @@ async def first_stop(instructions: int, clock: Callable[[], float] = time.perf_c
 
     async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
         debuggee.stop_on_instances = True
-        assert isinstance(await debuggee.run(), events.InstanceCreated)
+        created = await debuggee.run()
+        assert isinstance(created, events.InstanceCreated)
         began = clock()
-        debuggee.add_breakpoint("run")
+        if at:
+            offsets = created.instance.module.offsets(1)
+            debuggee.add_breakpoint(1, offset=offsets[int(at * len(offsets))])
+        else:
+            debuggee.add_breakpoint("run")
         assert isinstance(await debuggee.run(), events.Breakpoint)
+        if step:
+            began = clock()
+            assert isinstance(await debuggee.step(), events.Step)
         return 1000 * (clock() - began)
 
 
@@ -91,6 +109,13 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
         what = f"first stop in a function of {instructions:,} instructions"
         spread = f"least {number(min(took))}, most {number(max(took))}"
         figures.append(Figure(9, what, "exact", median(took), "ms", spread=spread, goal=("≤", goal)))
+        took = [await first_stop(instructions, step=True) for _ in range(settings.rounds)]
+        spread = f"least {number(min(took))}, most {number(max(took))}"
+        figures.append(Figure(9, "the first step after it", "exact", median(took), "ms", spread=spread))
+        took = [await first_stop(instructions, at=0.9) for _ in range(settings.rounds)]
+        spread = f"least {number(min(took))}, most {number(max(took))}"
+        what = "first stop after nine tenths of it"
+        figures.append(Figure(9, what, "exact", median(took), "ms", spread=spread))
     matrix = Matrix(9, "made debuggable: times the plain module", _COLUMNS)
     found: dict[str, list[rewrite_cost.Cost]] = {}
     with modules(settings) as paths:

@@ -81,7 +81,7 @@ def _state(world: World, instance: Instance, module: Module) -> dict[str, Any]:
 SCATTERED = (
     "scattered", "live scattered", "post-mortem scattered", "flavoured scattered",
     "looping scattered", "live looping scattered", "post-mortem looping scattered",
-    "noted", "covered scattered", "traced scattered",
+    "noted", "covered scattered", "traced scattered", "late scattered",
 )  # fmt: skip
 ALL_MODES = (*MODES, *SCATTERED)
 COUNTING = ("noted", "covered", "traced", "covered scattered", "traced scattered")

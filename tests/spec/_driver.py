@@ -1,6 +1,6 @@
 """Runs modules plain or instrumented, by Wasmtime's synchronous calls and raw values.
 
-Eleven modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
+Twelve modes, see :data:`MODES`.  The hook is a raw C callback; it makes slow twins where they are asked
 for and answers 0 ("go on") to everything.
 """
 
@@ -26,6 +26,7 @@ from trio_wasmdbg.instrument import (
     FRAME_MODES,
     KIND_HOT,
     KIND_LEFT,
+    KIND_SCALE,
     KIND_SITE,
     LOOPS,
     NOTES,
@@ -47,6 +48,7 @@ from trio_wasmdbg.instrument import (
     flavours,
     instrument,
     slow_twin,
+    slow_twin_part,
 )
 from trio_wasmdbg.wasm import decode_module, uleb
 
@@ -54,19 +56,20 @@ __all__ = ["MODES", "Failure", "Instance", "World", "engine"]
 
 MODES: Final = (
     "plain", "fast", "leaving", "live leaving", "flavoured", "watched", "covered", "traced", "looping",
-    "slow", "stepped",
+    "slow", "late", "stepped",
 )  # fmt: skip
 """Plain; fast twins with nothing armed; each activation leaves its fast twin at the first check site after
 its entry; the same with frames that keep what is live only; flavours that test at every other instruction;
 that only compare accesses; that count blocks; that trace them as well; slow twins, from which each loop is
-entered in its copy; slow twins everywhere; a stop at every instruction.
+entered in its copy; slow twins everywhere; the same with chunks that are made when they are come to; a stop
+at every instruction.
 
 Besides these there is, for fuzzing, ``"scattered"``: sites and stops at random, others at each stop; likewise
 ``"post-mortem scattered"``, and ``"live scattered"``, where locals that are not kept are overwritten at each
 stop.  In ``"flavoured scattered"``, flavours are entered or not, and their check sites armed, at random as
 well; likewise copies of loops in ``"looping scattered"`` and its kin, and flavours in ``"covered scattered"``
 and ``"traced scattered"``, where slow twins count as well.  In ``"noted"`` slow twins do everywhere: all that
-count must find the same."""
+count must find the same.  In ``"late scattered"``, chunks are made when they are come to."""
 
 
 def _split(mode: str) -> tuple[FrameMode, str]:
@@ -82,6 +85,10 @@ _RECORDS: Final[dict[str, Recording]] = {"covered": "coverage", "traced": "instr
 
 _KINDS: Final = ("flavoured", "watched", *_RECORDS)
 """Of flavours."""
+
+_LATE: Final = "late "
+_CHUNK: Final = 7
+"""Instructions in a chunk that is made when it is come to."""
 
 _BATCH: Final = 400
 """Slow twins in one companion."""
@@ -178,6 +185,10 @@ def _hook(number: int | None, caller: int, values: Any, count: int) -> None:
     # (kind, frame pointer, resume point) come in values[0], [4] and [8]; the answer goes to values[0].
     answer = 0
     try:
+        if values[0] >= KIND_SCALE:
+            _worlds[number or 0]._chunk(values[0] // KIND_SCALE, values[8])
+            values[0] = 0
+            return
         if values[0] == KIND_HOT:
             answer = _worlds[number or 0]._hot(values[4], values[8])
         if values[0] in (KIND_SITE, KIND_LEFT):
@@ -211,6 +222,8 @@ class Instance:
         """By function and resume point: the slot of the loop's copy."""
         self.recorded: dict[int, Recorded] = {}
         """The flavours that record, by function."""
+        self.tables: dict[str, Any] = {}
+        """Of chunks, by name."""
         self.maps: dict[str, CodeMap] = {}
         """By the names of companions with flavours."""
         if compiled.instrumented is None:
@@ -264,10 +277,28 @@ class Instance:
         """Puts the slow twins of these functions into their slots."""
         instrumented = self.compiled.instrumented
         assert instrumented is not None
+        if world.late:
+            for function in functions:
+                number = len(world.chunked) + 1
+                world.chunked.append((self, function))
+                self.make_chunks(world, number, range(number % 2), entry=True)
+            return
         companion = slow_twin(instrumented, functions)
         made = self._instantiate(world, companion.wasm)
         for index, name in companion.entries.items():
             capi.table_set(world.store, self._slots, instrumented.plan(index).slot, made.export(name))
+
+    def make_chunks(self, world: World, number: int, chunks: range, *, entry: bool = False) -> None:
+        """Makes some chunks of a slow twin, which was given this number."""
+        instrumented = self.compiled.instrumented
+        assert instrumented is not None
+        _, function = world.chunked[number - 1]
+        part = slow_twin_part(instrumented, function, chunks, number, size=_CHUNK, entry=entry)
+        made = self._instantiate(world, part.wasm)
+        if entry:
+            self.tables[part.table] = made.export(part.table)
+            slot = instrumented.plan(function).slot
+            capi.table_set(world.store, self._slots, slot, made.export(part.entry))
 
     def _instantiate(self, world: World, wasm: bytes) -> capi.RawInstance:
         assert self.compiled.instrumented is not None
@@ -277,6 +308,7 @@ class Instance:
         for name in {item.name or "" for item in module.imports}:
             ours: dict[str, Any] = {names.sp: world.sp, names.instance: world.current, names.hook: world.hook}
             ours[names.countdown] = world.countdown
+            ours |= self.tables
             linker.define(store, names.prefix, name, ours[name] if name in ours else self.get(name))
         return capi.RawInstance.of(store, linker.linker.instantiate(store, module))
 
@@ -394,7 +426,10 @@ class World:
         self.kind = first if first in _KINDS else None
         self.looping = "looping" in mode
         self.frames, self.mode = _split(rest or first if self.kind else mode)
-        self.mode = self.mode.removeprefix(_LOOPING)
+        self.late = mode.startswith("late")
+        self.mode = "slow" if mode == "late" else self.mode.removeprefix(_LOOPING).removeprefix(_LATE)
+        self.chunked: list[tuple[Instance, int]] = []
+        """By number, from 1 on: the slow twins whose chunks are made when they are come to."""
         self.notes = {"covered": COVERS, "traced": NOTES, "noted": NOTES}.get(first, 0)
         """The bits that all stop bytes have."""
         self.store = wasmtime.Store(engine())
@@ -539,6 +574,11 @@ class World:
         assert instance is not None
         word = ctypes.c_uint32.from_address(instance.base + fp).value
         instance.make_slow(self, [word & ~SLOW])
+
+    def _chunk(self, number: int, k: int) -> None:
+        """A slow twin goes on in a chunk that is not there."""
+        chunk = k // _CHUNK
+        self.chunked[number - 1][0].make_chunks(self, number, range(chunk, chunk + 1 + number % 3))
 
     def _hot(self, fp: int, k: int) -> int:
         """A loop has gone round as often as its entry says."""

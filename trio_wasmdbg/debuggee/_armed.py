@@ -27,6 +27,8 @@ class Wanted:
     """Every activation is to run in its slow twin."""
     functions: frozenset[int] = frozenset()
     """Activations of these are to run in their slow twin."""
+    near: Mapping[int, frozenset[int]] = Factory(dict)
+    """For some of these: addresses of the only check sites at which they are to leave for it."""
     stops: Mapping[tuple[int, int | None], int] = Factory(dict)
     """(function, resume point or None for all of them) to the value of its stop byte."""
     records: Recording | None = None
@@ -120,12 +122,14 @@ class ArmedBytes:
                 self._memory.fill(self._layout.sites_base, self._layout.sites, 1)
             return
         if was_all:
-            self._write_sites(wanted.functions)
+            self._write_sites(wanted)
             return
         for function in now.functions - wanted.functions:
             self._fill(self._plan_of(function).site_addresses, 0)
-        for function in wanted.functions - now.functions:
-            self._fill(self._plan_of(function).site_addresses, 1)
+        for function in wanted.functions:
+            if function not in now.functions or now.near.get(function) != wanted.near.get(function):
+                addresses = self._plan_of(function).site_addresses
+                self._memory.write(addresses.start, _sites_in(addresses, wanted.near.get(function)))
 
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
         anew: Collection[int] = ()
@@ -149,17 +153,18 @@ class ArmedBytes:
             if k is not None and function not in anew:
                 self.set_stop_byte(function, k, self.wanted_stop_byte(function, k))
 
-    def _write_sites(self, functions: Collection[int]) -> None:
-        """Arm the sites of these functions, and no others, in one go.
+    def _write_sites(self, wanted: Wanted) -> None:
+        """Arm the sites of the functions that are wanted, and no others, in one go.
 
         Bytes that are armed before and after are never seen disarmed: else a guest in another thread might
         get past a breakpoint.  The same goes for :meth:`_write_stops`.
         """
         base = self._layout.sites_base
         sites = bytearray(self._layout.sites)
-        for function in functions:
+        for function in wanted.functions:
             addresses = self._plan_of(function).site_addresses
-            sites[addresses.start - base : addresses.stop - base] = b"\x01" * len(addresses)
+            content = _sites_in(addresses, wanted.near.get(function))
+            sites[addresses.start - base : addresses.stop - base] = content
         self._memory.write(base, sites)
 
     def _write_stops(self, function: int, wanted: Wanted, stops: Mapping[int | None, int]) -> None:
@@ -211,8 +216,15 @@ def _of_function(wanted: Wanted, function: int) -> dict[int | None, int]:
     return {k: value for (f, k), value in wanted.stops.items() if f == function}
 
 
-def _sites_of(wanted: Wanted) -> tuple[bool, frozenset[int]]:
-    return wanted.everything or wanted.all_sites, wanted.functions
+def _sites_in(addresses: range, near: frozenset[int] | None) -> bytes:
+    """The bytes of a function's sites: of all of them, or only of those at some addresses, armed."""
+    if near is None:
+        return b"\x01" * len(addresses)
+    return bytes(address in near for address in addresses)
+
+
+def _sites_of(wanted: Wanted) -> tuple[bool, frozenset[int], Mapping[int, frozenset[int]]]:
+    return wanted.everything or wanted.all_sites, wanted.functions, wanted.near
 
 
 def _note_alike(one: Wanted, other: Wanted) -> bool:

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from ..engine import Decider, MemoryWatch, Range, StepPlan, merge_ranges
 from ..errors import StoreClosedError
-from ..instrument import WATCH_CAPACITY, Recording
+from ..instrument import MOST_OF_A_FLAVOUR, WATCH_CAPACITY, Recording
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
 from ._conditions import TwinKey
 from ._flavours import FlavourKey, Wishes
@@ -118,7 +118,8 @@ class Arming:
             functions = frozenset(edited | {function for function, _ in stops})
             kinds = functools.reduce(operator.or_, (kinds for *_, kinds in ranges), 0)
             all_sites = slow or kinds != 0 or self.records is not None
-            wanted = Wanted(False, all_sites, functions, stops, self.records, counting)
+            near = {} if all_sites else _near(instance, functions - edited, stops)
+            wanted = Wanted(False, all_sites, functions, near, stops, self.records, counting)
             fast = self.flavours and not slow
             if kinds and not instance._coverable:
                 fast = False
@@ -305,6 +306,25 @@ class Arming:
                     instance._loops.switch(False)
                     instance._watch(())
                     instance._foresee_traps(False)
+
+
+def _near(
+    instance: GuestInstance, functions: Iterable[int], stops: Iterable[tuple[int, int | None]]
+) -> dict[int, frozenset[int]]:
+    """For functions that are too large for flavours: the check sites before what is armed in them.
+
+    So what is before the place stays fast, and need not be made for the slow twin.
+    """
+    large = {each for each in functions if instance._module.plan(each).instructions > MOST_OF_A_FLAVOUR}
+    found: dict[int, frozenset[int]] = dict.fromkeys(large, frozenset())
+    for function, k in stops if large else ():
+        if function in found:
+            sites = None if k is None else instance._module.plan(function).nearest_sites(k)
+            if sites is None:
+                del found[function]
+            else:
+                found[function] |= sites
+    return found
 
 
 def _wishes(

@@ -30,7 +30,7 @@ import wasmtime
 from .. import capi
 from ..engine import Kind, Reason, Verdict, events
 from ..errors import CallAbandonedError, InternalError, UsageError
-from ..instrument import SLOW
+from ..instrument import KIND_CHUNK, KIND_SCALE, SLOW
 from ._brief_runs import BriefRuns
 from ._callbacks import called_back
 from ._capacity import check_room
@@ -106,6 +106,11 @@ class Calls:
         function = head & ~SLOW
         if kind == _HOT:
             return self._on_hot_loop(instance, fp, head, resume_point)
+        if kind >= KIND_SCALE:
+            # A chunk is missing.  This is no check: nothing is decided.
+            number, kind = divmod(kind, KIND_SCALE)
+            self._request = HookStop(instance_id, kind, fp, head, function, resume_point, None, number)
+            return None
         verdict, answer = None, 0
         if core.edits.unwinding is not None or kind == _THROW:
             through = None
@@ -316,6 +321,11 @@ class Calls:
         if stop.hot:
             await go_on_in_copy(core, instance, stop.function, stop.resume_point - 1)
             return False
+        if stop.kind == KIND_CHUNK:
+            # Cancelled here: it is not there, and the guest is deleted.
+            await instance._make_chunks(stop.answer, stop.resume_point)
+            instance._resume(0)
+            return False
         redirect: int | None = None
         if stop.verdict is not None:
             if not instance._module.is_quick(stop.function):
@@ -336,7 +346,8 @@ class Calls:
         if site and not instance._has_slow_twin(stop.function):
             # Cancelled here: no slow twin, and the guest is deleted.
             conditions = core.arming.conditions_of(instance, stop.function)
-            await instance._make_slow_twin(stop.function, conditions)
+            at = stop.answer - 1 if stop.answer else stop.resume_point
+            await instance._make_slow_twin(stop.function, conditions, at)
             if not all(instance._evaluates(stop.function, k, texts) for k, texts in conditions):
                 # Else what is armed is right already: it was armed for a twin that does.
                 core.arming.rearm()

@@ -39,6 +39,7 @@ from ._recording import (
     last_instructions,
     notes_of,
 )
+from ._twins import Chunked, Twin
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._companions = 0
         self._flavours = Flavours(self._debug_memory, self._layout, module.plan, self._set_slot)
         self._loops = Loops(self._debug_memory, module.plan, self._flavours)
+        self._chunked: dict[int, Chunked] = {}
+        """By number: the slow twins whose chunks are made when they are come to."""
         self._linker: tuple[capi.RawLinker, set[str]] | None = None
         """Made when the first companion needs it, with the names that it has."""
         self._hook: capi.Hook | None = None
@@ -236,34 +239,41 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """How many instances of the store hold this one's slow twins and flavours."""
         return self._companions
 
-    async def _make_slow_twin(self, function: int, conditions: TwinKey = ()) -> None:
+    async def _make_slow_twin(
+        self, function: int, conditions: TwinKey = (), resume_point: int | None = None
+    ) -> None:
         """Put the function's slow twin into its slot; the guest must be suspended.
 
         A checkpoint.  Cancelled: the slot is as before.
 
+        :param resume_point: where the guest is to go on in it, if that is known.
         :param conditions: what it is to evaluate itself.  When very many kinds of twins have been made
             of an instance, this is left to the host: the store does not grow for ever.
         """
         # The first slow twin of each function is not counted: a pattern may put a condition into all of them.
         made = len(self._made) + self._flavours.companions + len(self._loops) - len(self._with_twins)
+        made += sum(each.parts for each in self._chunked.values())
         if function in self._installed and made >= _MANY_TWINS:
             conditions = ()
         func = self._made.get((function, conditions))
         if func is None:
-            func = await self._instantiate_twin(function, conditions)
+            func = await self._instantiate_twin(function, conditions, resume_point)
         self._set_slot(self._module.plan(function).slot, func)
         self._installed[function] = conditions
         self._armed.add_slow(function)
         self._flavours.slot_taken(function)
 
-    async def _instantiate_twin(self, function: int, conditions: TwinKey) -> wasmtime.Func:
+    async def _instantiate_twin(
+        self, function: int, conditions: TwinKey, resume_point: int | None
+    ) -> wasmtime.Func:
         others = [] if conditions else self._others(function)
-        twin = await self._module.slow_twin(function, conditions, others)
-        made = self._instantiate(twin.compiled, twin.imports)
-        if isinstance(made, str):
-            # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
-            raise StoreLimitError(
-                f"the store has no room for the slow twin of {self._module.function_name(function)}: {made}"
+        twin = await self._module.slow_twin(function, conditions, others, resume_point)
+        made = self._instantiate_part(twin, function)
+        if twin.number:
+            # Parts that are made later find it there.
+            self._link(twin.table, made.export(twin.table))
+            self._chunked[twin.number] = Chunked(
+                function, conditions, twin.chunk_size, twin.total, set(twin.chunks)
             )
         for other, export in twin.others.items():
             self._made.setdefault((other, ()), made.export(export))
@@ -273,6 +283,28 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         func: wasmtime.Func = made.export(twin.export)
         self._made[function, conditions] = func
         return func
+
+    async def _make_chunks(self, number: int, resume_point: int) -> None:
+        """Make the chunk of slow twin *number* in which the guest, which is suspended there, is to go on.
+
+        A checkpoint.  Cancelled: it is not there.
+        """
+        chunked = self._chunked[number]
+        wanted = chunked.wanted(resume_point // chunked.size)
+        twin = await self._module.chunks(chunked.function, chunked.conditions, number, wanted)
+        # It puts itself into the table.
+        self._instantiate_part(twin, chunked.function)
+        chunked.made.update(wanted)
+        chunked.parts += 1
+
+    def _instantiate_part(self, twin: Twin, function: int) -> capi.RawInstance:
+        made = self._instantiate(twin.compiled, twin.imports)
+        if isinstance(made, str):
+            # Wasmtime's limit of 10,000 instances, or the user's own Store.set_limits().
+            raise StoreLimitError(
+                f"the store has no room for the slow twin of {self._module.function_name(function)}: {made}"
+            )
+        return made
 
     def _others(self, function: int) -> list[int]:
         """Functions whose slow twins are to be in the same companion, so that the store does not get full."""
@@ -368,7 +400,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         linker = self._companions_linker(imports)
         future = capi.start_instantiate(self._store, linker, compiled)
         try:
-            # A companion has no start function and no segments: one short poll, here and now.
+            # A companion has no start function, and hardly any segments: one short poll, here and now.
             future.poll()
             result = future.outcome()
         finally:

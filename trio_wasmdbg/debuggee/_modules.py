@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 import wasmtime
@@ -29,6 +28,7 @@ from ..instrument import (
     entered_from_outside,
     instrument,
     slow_twin,
+    slow_twin_part,
 )
 from ..symbols import function_label
 from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, disassemble, read_body
@@ -59,10 +59,10 @@ _BY_REFERENCE = frozenset({"call_ref", "return_call_ref"})
 
 _QUICK = 1_000
 """Instructions that are typed in about a millisecond."""
-
-
-LIVING: Final[weakref.WeakSet[GuestModule]] = weakref.WeakSet()
-"""All that are in use somewhere: for :func:`process_census`."""
+_CHUNKED = 200
+"""Instructions of a function from which on the chunks of its slow twin are made when they are come to."""
+_CHUNK = 100
+"""Instructions of such a chunk.  Each takes 50 µs to be compiled, and the companion that they are in 3 ms."""
 
 
 @final
@@ -86,6 +86,8 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._slow = TwinCache()
         self._batches = Batches(engine, instrumented)
         self._copies = LoopCopies(engine, instrumented, self._batches)
+        self._slow_numbers = 0
+        """Numbers given to slow twins whose chunks are made when they are come to."""
         self._bodies = [
             (function.body.start, function.body.end, function.index)
             for function in self.original.functions
@@ -98,17 +100,10 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._checked: OrderedDict[Key, TypedExpression] = OrderedDict()
         self._checked_templates: OrderedDict[Key, TypedTemplate] = OrderedDict()
         """See ``_expressions``."""
-        LIVING.add(self)
 
     def __repr__(self) -> str:
         count = len(self._bodies)
         return f"<GuestModule {self._name or 'unnamed'}, {count} function{'s' if count != 1 else ''}>"
-
-    def _kept(self) -> tuple[int, int]:
-        """How many companions are kept for further instances, and how many twins and flavours are in them."""
-        slow, flavours, copies = self._slow, self._batches, self._copies
-        functions = slow.functions + flavours.functions + copies.functions
-        return len(slow) + len(flavours) + len(copies), functions
 
     @property
     def engine(self) -> wasmtime.Engine:
@@ -333,9 +328,16 @@ class GuestModule(metaclass=NoPublicConstructor):
     # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 
     async def slow_twin(
-        self, function: int, conditions: TwinKey = (), others: Sequence[int] = ()
+        self,
+        function: int,
+        conditions: TwinKey = (),
+        others: Sequence[int] = (),
+        resume_point: int | None = None,
     ) -> Twin:
         """The compiled companion that holds a function's slow twin, and where it has to be made, *others*'.
+
+        Of a large function, it holds the chunk of *resume_point*, if that is told, and no other: see
+        :meth:`chunks`.
 
         Made at the first call, off the trio thread, and kept for a while (:class:`TwinCache`).
         Cancelled: nothing is kept.
@@ -347,9 +349,18 @@ class GuestModule(metaclass=NoPublicConstructor):
             await trio.lowlevel.checkpoint()
             return known
 
+        plan = self.plan(function)
+        if plan.instructions > _CHUNKED and not others:
+            self._slow_numbers += 1
+            first = 0 if resume_point is None else resume_point // _CHUNK
+            chunks = range(first, first + (resume_point is not None))
+            made = await self._part(function, conditions, self._slow_numbers, chunks, entry=True)
+            self._slow.add(function, conditions, made)
+            return made
+
         def work(tick: Callable[[], None]) -> Twin:
             with collections_held_back():
-                compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
+                compiled_conditions = compile_conditions(self.original, plan, conditions)
                 companion: Companion = slow_twin(
                     self._instrumented, [function, *others], tick=tick,
                     conditions={function: compiled_conditions}, casts=capi.has_casts(self._engine),
@@ -364,6 +375,42 @@ class GuestModule(metaclass=NoPublicConstructor):
         made = await compute(work)
         self._slow.add(function, conditions, made)
         return made
+
+    async def chunks(self, function: int, conditions: TwinKey, number: int, chunks: range) -> Twin:
+        """Some chunks of slow twin *number*, which is of this function and with these conditions.
+
+        As :meth:`slow_twin`, and kept like it.
+        """
+        key = number, chunks
+        known = self._slow.get(function, key)
+        if known is not None:
+            await trio.lowlevel.checkpoint()
+            return known
+        made = await self._part(function, conditions, number, chunks, entry=False)
+        self._slow.add(function, key, made)
+        return made
+
+    async def _part(
+        self, function: int, conditions: TwinKey, number: int, chunks: range, *, entry: bool
+    ) -> Twin:
+        """Cancelled: nothing is made."""
+        size = _CHUNK
+
+        def work(tick: Callable[[], None]) -> Twin:
+            with collections_held_back():
+                compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
+                part = slow_twin_part(
+                    self._instrumented, function, chunks, number, tick, compiled_conditions,
+                    size=size, entry=entry, casts=capi.has_casts(self._engine),
+                )  # fmt: skip
+            return self._compiled_twin(
+                part.wasm, part.entry, number=number, table=part.table,
+                chunks=part.chunks, total=part.total, chunk_size=size,
+                loops={function: self.plan(function).loops()} if entry else {},
+            )  # fmt: skip
+
+        check_room(MODULE, lasting=True)
+        return await compute(work)
 
     def _compiled_twin(self, wasm: bytes, export: str, **more: Any) -> Twin:
         with collections_held_back():

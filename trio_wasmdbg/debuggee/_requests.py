@@ -35,7 +35,8 @@ class HookStop:
     resume_point: int
     verdict: Verdict | None
     answer: int = 0
-    """What the hook is to answer, where that is known already: 0, or 1 + a resume point."""
+    """What the hook is to answer, where that is known already: 0, or 1 + a resume point.  Where a chunk is
+    missing: the number of its slow twin."""
     flavoured: bool = False
     """Nothing has been decided: the function is to go on in a flavour, which has to be made."""
     hot: bool = False

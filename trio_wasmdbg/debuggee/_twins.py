@@ -6,11 +6,12 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 
 import wasmtime
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from ..wasm import decode_module
+from ._conditions import TwinKey
 
-__all__ = ["Twin", "TwinCache", "imported_names"]
+__all__ = ["Chunked", "Twin", "TwinCache", "imported_names"]
 
 
 def imported_names(companion: bytes) -> tuple[str, ...]:
@@ -33,6 +34,43 @@ class Twin:
     """By function: the export that is its slow twin, without conditions."""
     loops: Mapping[int, tuple[int, ...]] = field(factory=dict)
     """By function of which there is a slow twin: the opening instructions of its loops."""
+    number: int = 0
+    """Of its table of chunks, if it is a slow twin whose chunks are made when they are come to."""
+    table: str = ""
+    """What that table is called."""
+    chunks: range = range(0)
+    """The chunks that are in it."""
+    chunk_size: int = 0
+    """Instructions in a chunk."""
+    total: int = 0
+    """How many chunks there are."""
+
+
+@define
+class Chunked:
+    """A slow twin in one instance whose chunks are made when they are come to.
+
+    :ivar size: instructions in a chunk.
+    :ivar total: how many chunks there are.
+    :ivar made: which of them.
+    :ivar parts: how many instances they are in, besides the first.
+    """
+
+    function: int
+    conditions: TwinKey
+    size: int
+    total: int
+    made: set[int]
+    parts: int = 0
+
+    def wanted(self, chunk: int) -> range:
+        """What to make when the guest comes to a chunk that is not there.
+
+        As many as there are already, from that one on: so a loop over all of a function soon has all of it,
+        and the store gets few instances.
+        """
+        most = min(self.total, chunk + max(len(self.made), 1))
+        return range(chunk, next((n for n in range(chunk + 1, most) if n in self.made), most))
 
 
 class TwinCache:
@@ -54,11 +92,6 @@ class TwinCache:
 
     def __len__(self) -> int:
         return len(self._twins)
-
-    @property
-    def functions(self) -> int:
-        """How many slow twins and copies of loops are in them."""
-        return sum(1 + len(twin.others) for twin in list(self._twins.values()))
 
     def get(self, function: int, key: Hashable) -> Twin | None:
         """The twin of a function that does what *key* says; None if it is not kept."""

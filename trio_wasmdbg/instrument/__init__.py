@@ -34,7 +34,7 @@ Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_
 """
 
 from ._code_map import CodeMap, Place
-from ._companion import Companion, Flavour, FlavourCompanion, flavours, slow_twin
+from ._companion import Companion, Flavour, FlavourCompanion, Part, flavours, slow_twin, slow_twin_part
 from ._cover import cover_of
 from ._flavour import MOST_OF_A_FLAVOUR, FlavourOptions, NoFlavourError, Recording
 from ._frames import (
@@ -49,8 +49,10 @@ from ._frames import (
 from ._layout import (
     DIRECT,
     HOOK_SLOT,
+    KIND_CHUNK,
     KIND_HOT,
     KIND_LEFT,
+    KIND_SCALE,
     KIND_SITE,
     KIND_STOP,
     KIND_THROW,
@@ -85,8 +87,10 @@ __all__ = [
     "HEADER_SIZE",
     "HOOK_SLOT",
     "INSTANCE_OFFSET",
+    "KIND_CHUNK",
     "KIND_HOT",
     "KIND_LEFT",
+    "KIND_SCALE",
     "KIND_SITE",
     "KIND_STOP",
     "KIND_TRAP",
@@ -123,6 +127,7 @@ __all__ = [
     "Layout",
     "NoFlavourError",
     "Notes",
+    "Part",
     "Place",
     "Recipe",
     "Recorded",
@@ -138,4 +143,5 @@ __all__ = [
     "restored",
     "saved",
     "slow_twin",
+    "slow_twin_part",
 ]

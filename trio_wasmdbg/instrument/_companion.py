@@ -42,16 +42,16 @@ from ._recorder import RecordingBuilder
 from ._sections import body, type_section
 from ._slow_twin import SlowTwinBuilder
 from ._trace import cut_function, note_function, stop_function
-from ._watch import Conditions, outside_function, watch_function
+from ._watch import Condition, Conditions, outside_function, watch_function
 
-__all__ = ["Companion", "Flavour", "FlavourCompanion", "flavours", "slow_twin"]
+__all__ = ["Companion", "Flavour", "FlavourCompanion", "Part", "flavours", "slow_twin", "slow_twin_part"]
 
 EDGE_TYPE = FuncType((I32, I32, I32), (I32,))
 
 
 @frozen
 class Companion:
-    """A module of slow twins.
+    """A module of whole slow twins.
 
     :ivar wasm: its bytes.  It imports the reserved exports of the main instance, and ``sp``, ``instance`` and
         ``hook``, all from the module named by the prefix.
@@ -88,25 +88,14 @@ def slow_twin(
         tick()
     imports.finish()
     additions = imports.additions
-    stop = imports.function_count
-    note, trap, watch, outside, edge, first = range(stop + 1, stop + 7)
-    added = [
-        (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, note, imports.countdown)),
-        (FuncType((I32,), ()), note_function(additions, instrumented.layout)),
-        (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
-        (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, instrumented.layout, 0)),
-        (FuncType((I64, I64, I64), (I32,)), outside_function()),
-        (EDGE_TYPE, edge_function(additions, 0)),
-    ]
-    functions = [uleb(additions.type_index(type)) for type, _ in added]
-    bodies = [code for _, code in added]
+    own = _own_functions(imports)
+    functions, bodies, first = own.functions, own.bodies, own.first
     chunks: list[int] = []
     names, entries = instrumented.names, dict[int, str]()
     exports = _memories(instrumented)
     for plan in plans:
         builder = SlowTwinBuilder(
-            plan, imports, first=first, stop=stop, note=note, trap=trap, watch=watch, outside=outside,
-            edge=None if imports.shared_memory else edge, casts=casts,
+            plan, imports, first=first, stop=own.stop, casts=casts,
             first_chunk=len(chunks), conditions=conditions.get(plan.index, {}), tick=tick,
         )  # fmt: skip
         made = builder.build()
@@ -121,6 +110,119 @@ def slow_twin(
         tick()
     wasm, _ = _assemble(imports, names.companion, functions, bodies, exports, chunks)
     return Companion(wasm, entries)
+
+
+@frozen
+class Part:
+    """A module with some chunks of one function's slow twin; the one with its entry has a table for all.
+
+    :ivar wasm: its bytes.  It imports what a :class:`Companion` does.
+    :ivar entry: the export to be put into the function's slot, if it has one.
+    :ivar table: what the table is called: an export of the part with the entry, and an import of the others.
+    :ivar chunks: which chunks are in it; each instruction of the function is in chunk ``k // size``.
+    :ivar total: how many chunks there are.
+    """
+
+    wasm: bytes
+    entry: str
+    table: str
+    chunks: range
+    total: int
+
+
+def slow_twin_part(
+    instrumented: Instrumented,
+    index: int,
+    chunks: range,
+    number: int,
+    tick: Callable[[], None] = no_tick,
+    conditions: Mapping[int, Condition] | None = None,
+    *,
+    size: int,
+    entry: bool,
+    casts: bool = False,
+) -> Part:
+    """Some chunks of a slow twin, for those that are too large to be made as a whole at the first stop.
+
+    What comes to a chunk that is not there yet asks the host for it (``KIND_CHUNK``).
+
+    :param chunks: which; those of them that there are.
+    :param number: tells this slow twin from others of its instance; the host is told.
+    :param size: instructions in a chunk.
+    :param entry: with the entry.
+    :raises LookupError: the function is imported, or does not exist.
+    """
+    plan, conditions = instrumented.plan(index), conditions or {}
+    imports = CompanionImports(instrumented)
+    plan.typed(tick)
+    catching = plan.catching()
+    if catching:
+        # Clauses are in force at instructions in other chunks, too.
+        imports.need_tags()
+    total = -(-(plan.instructions + len(catching)) // size)
+    chunks = range(chunks.start, min(chunks.stop, total))
+    # What throws for the host stands for instructions anywhere.
+    part = range(chunks.start * size, chunks.stop * size)
+    imports.scan(plan, tick, part=part if part.stop <= plan.instructions else None)
+    for k, condition in conditions.items():
+        if k in part:
+            imports.need_globals(condition.globals)
+    table = instrumented.names.chunks(number)
+    if not entry:
+        imports.table_of_chunks = table, total
+    imports.finish()
+    own = _own_functions(imports)
+    builder = SlowTwinBuilder(
+        plan, imports, first=own.first, stop=own.stop, casts=casts, first_chunk=0, conditions=conditions,
+        tick=tick, number=number, chunk_size=size,
+    )  # fmt: skip
+    made = [*(builder.build_entry() if entry else ()), *builder.build_chunks(chunks)]
+    cold = uleb(imports.additions.cold_type(instrumented.original.functions[index].type.results))
+    exports, name_of_entry = _memories(instrumented), ""
+    begin, elements = chunks.start, list(range(own.first, own.first + len(chunks)))
+    if entry:
+        name_of_entry = f"{instrumented.names.prefix}s{index}"
+        exports.append(name(name_of_entry) + bytes((ExternKind.FUNCTION,)) + uleb(own.first))
+        exports.append(name(table) + bytes((ExternKind.TABLE,)) + uleb(imports.chunk_table))
+        missing = own.first + 1
+        begin, elements = 0, [missing] * total
+        for at, chunk in enumerate(chunks):
+            elements[chunk] = missing + 1 + at
+    wasm, _ = _assemble(
+        imports, instrumented.names.companion, [*own.functions, *[cold] * len(made)], [*own.bodies, *made],
+        exports, elements, begin=begin,
+    )  # fmt: skip
+    return Part(wasm, name_of_entry, table, chunks, total)
+
+
+@frozen
+class _Own:
+    """The functions that the slow twins of a companion share.
+
+    :ivar stop: index of the first of them.
+    :ivar first: index of the first function after them.
+    :ivar functions: their types' indices, encoded.
+    """
+
+    stop: int
+    first: int
+    functions: list[bytes]
+    bodies: list[bytes]
+
+
+def _own_functions(imports: CompanionImports) -> _Own:
+    """In the order that :class:`~._slow_twin.SlowTwinBuilder` expects."""
+    additions, stop = imports.additions, imports.function_count
+    added = [
+        (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, stop + 1, imports.countdown)),
+        (FuncType((I32,), ()), note_function(additions, imports.owner.layout)),
+        (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
+        (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, imports.owner.layout, 0)),
+        (FuncType((I64, I64, I64), (I32,)), outside_function()),
+        (EDGE_TYPE, edge_function(additions, 0)),
+    ]
+    types = [uleb(additions.type_index(type)) for type, _ in added]
+    return _Own(stop, stop + len(added), types, [code for _, code in added])
 
 
 @frozen
@@ -284,11 +386,13 @@ def _assemble(
     exports: Sequence[bytes],
     chunks: Sequence[int] = (),
     hints: Sequence[bytes] = (),
+    begin: int = 0,
 ) -> tuple[bytes, list[int]]:
     """The module, and where its bodies (without their size) begin in it.
 
     :param functions: type indices of the functions, encoded.
     :param hints: what is to stand before the code section.
+    :param chunks: functions that go into the table of chunks, from *begin* on.
     """
     import_payload = imports.encode()
     parts = [
@@ -297,7 +401,7 @@ def _assemble(
         section(SectionId.IMPORT, import_payload),
         section(SectionId.FUNCTION, vector(functions)),
     ]
-    if chunks:
+    if chunks and imports.table_of_chunks is None:
         limits = Limits(len(chunks), len(chunks))
         parts.append(section(SectionId.TABLE, vector([table_type(TableType(FUNCREF, limits))])))
     parts.append(section(SectionId.EXPORT, vector(exports)))
@@ -306,7 +410,7 @@ def _assemble(
             [
                 b"\x02",
                 uleb(imports.chunk_table),
-                emit.i32_const(0),
+                emit.i32_const(begin),
                 emit.END,
                 b"\x00",
                 vector(map(uleb, chunks)),

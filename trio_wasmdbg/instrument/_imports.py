@@ -71,6 +71,8 @@ class CompanionImports:
     _functions: dict[int, int] = field(factory=dict)
     _helpers: dict[int, int] = field(factory=dict)
     _globals: dict[int, int] = field(factory=dict)
+    table_of_chunks: tuple[str, int] | None = None
+    """The name and size of a table of chunks that is imported, after all other tables."""
     _tags: bool = False
     shared_memory: bool = field(init=False)
 
@@ -132,16 +134,21 @@ class CompanionImports:
         *,
         structured: bool = False,
         inside: Collection[int] = (),
+        part: range | None = None,
     ) -> None:
         """Collects what the slow twin of this function will need.
 
         :param tick: called now and then: a function may have a million instructions.
         :param structured: it is for a copy that has the dead code as well.
         :param inside: functions that are in the companion themselves.
+        :param part: the instructions that are of interest; default: all.
         """
         typed = plan.typed(tick)
         shared = self.shared_memory
-        for k, instruction in enumerate(in_pieces(typed.instructions, tick)):
+        first, instructions = 0, typed.instructions
+        if part is not None:
+            first, instructions = part.start, instructions[part.start : part.stop]
+        for k, instruction in enumerate(in_pieces(instructions, tick), first):
             op, imm = instruction.op, instruction.imm
             kind = op.imm
             if kind is Imm.NONE:
@@ -175,6 +182,10 @@ class CompanionImports:
         for index in indices:
             self._globals.setdefault(index, FIRST_GLOBAL + len(self._globals))
 
+    def need_tags(self) -> None:
+        """Makes sure that the tags are imported."""
+        self._tags = True
+
     def _need_helper(self, name: str, first: int, second: int = 0) -> None:
         self._helpers[self.additions.helpers[name, first, second]] = -1
 
@@ -207,6 +218,9 @@ class CompanionImports:
         for kind in additions.reference_tables:
             references = TableType(TOP_TYPES[kind], Limits(REFERENCE_TABLE_SIZE, REFERENCE_TABLE_SIZE))
             add(names.references(kind), ExternKind.TABLE, table_type(references))
+        if self.table_of_chunks is not None:
+            item, size = self.table_of_chunks
+            add(item, ExternKind.TABLE, table_type(TableType(FUNCREF, Limits(size, size))))
         pages = owner.layout.memory_pages
         debug = memory_type(MemoryType(Limits(pages, pages)))
         for memory in module.memories:

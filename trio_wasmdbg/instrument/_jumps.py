@@ -16,10 +16,7 @@ from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import FrameLayout
 
-__all__ = ["CHUNK", "FP", "RP", "Jumps", "Place"]
-
-CHUNK: Final = 300
-"""Instructions in a chunk."""
+__all__ = ["FP", "RP", "Jumps", "Place"]
 
 FP: Final = 0
 """Local with the frame pointer: the first parameter."""
@@ -68,10 +65,14 @@ class Jumps:
         access: FrameAccess,
         additions: Additions,
         first_chunk: int,
+        chunk: int,
+        chunk_table: int | None,
         into_loop: Callable[[int], bytes],
     ) -> None:
         """
         :param first_chunk: function index of the first chunk.
+        :param chunk: instructions in a chunk.
+        :param chunk_table: where chunks are to be looked up, if they are made later.
         :param into_loop: code for where control goes into the loop that begins with an instruction.
         """
         self._typed = typed
@@ -79,10 +80,13 @@ class Jumps:
         self._access = access
         self._additions = additions
         self._first_chunk = first_chunk
+        self._chunk = chunk
         self._into_loop = into_loop
+        self._chunk_table = chunk_table
         self._count = len(typed.instructions)
         self.place = Place(0, {})
-        self.path = [typed.scopes[0]]
+        self.path: list[ControlFrame] = []
+        self._at = -1  # where the path is that of
 
     def goto(self, k: int) -> bytes:
         """Goes on at instruction *k* (does not fall through)."""
@@ -92,8 +96,14 @@ class Jumps:
         if self._typed.instructions[k - 1].op.flow is Flow.LOOP:
             edge = self._into_loop(k - 1)
         if number is None:
-            chunk = self._first_chunk + k // CHUNK
-            return b"".join([edge, emit.local_get(FP), emit.i32_const(k), emit.return_call(chunk)])
+            go = [edge, emit.local_get(FP), emit.i32_const(k)]
+            if self._chunk_table is None:
+                go.append(emit.return_call(self._first_chunk + k // self._chunk))
+            else:
+                cold = self._additions.cold_type(self._typed.function.type.results)
+                go += [emit.i32_const(k // self._chunk)]
+                go += [emit.return_call_indirect(cold, self._chunk_table)]
+            return b"".join(go)
         if number > place.index:
             return emit.br(number - place.index - 1 + place.inside)
         return b"".join([edge, emit.i32_const(k), emit.local_set(RP), emit.br(place.dispatch)])
@@ -109,8 +119,21 @@ class Jumps:
         place.inside -= 1
         return code
 
+    def begin(self, k: int) -> None:
+        """Code begins to be emitted at instruction *k*."""
+        if k == self._at:
+            return
+        self._at = k
+        self.path = []
+        scope: ControlFrame | None = self._typed.scopes[min(k, self._count - 1)]
+        while scope is not None:
+            self.path.append(scope)
+            scope = scope.parent
+        self.path.reverse()
+
     def follow(self, k: int) -> None:
         """Keeps account of the open constructs; walking outwards would be slow in deep nests."""
+        self._at = k + 1
         flow = self._typed.instructions[k].op.flow
         if flow in (Flow.BLOCK, Flow.LOOP, Flow.IF, Flow.TRY_TABLE):
             self.path.append(self._typed.controls[k])

@@ -30,8 +30,10 @@ __all__ = [
     "COVER_MEMORIES",
     "DIRECT",
     "HOOK_SLOT",
+    "KIND_CHUNK",
     "KIND_HOT",
     "KIND_LEFT",
+    "KIND_SCALE",
     "KIND_SITE",
     "KIND_STOP",
     "KIND_THROW",
@@ -86,6 +88,13 @@ KIND_LEFT = 5
 KIND_HOT = 6
 """First argument of the hook: a slow twin's loop has gone round often.  The answer is the slot of a copy to
 go on in, or 0."""
+
+KIND_CHUNK = 7
+"""First argument of the hook: a slow twin goes on in a chunk that has not been made yet.  The number of the
+twin's table of chunks is added, times :data:`KIND_SCALE`."""
+
+KIND_SCALE = 256
+"""What a number is multiplied with to stand beside a kind."""
 
 NO_DISPATCH = 0x8000_0000
 """Flag in the resume point that a slot is entered with: go on in the slow twin, not in a flavour."""
@@ -247,6 +256,10 @@ class Reserved:
     def companion(self) -> str:
         """Module name of companions, by which backtraces tell them from the rewritten module."""
         return f"{self.prefix}companion"
+
+    def chunks(self, number: int) -> str:
+        """Export of a companion, and import of others: the table of a slow twin's chunks."""
+        return f"{self.prefix}c{number}"
 
     @property
     def debug(self) -> str:

@@ -41,6 +41,7 @@ from ._kinds import TRAPS
 from ._layout import SITES_BASE, Layout, Reserved
 from ._liveness import Liveness, liveness
 from ._modes import FrameMode
+from ._near import nearest_sites
 from ._recipes import Recipe, Recipes
 from ._zeros import bits
 
@@ -233,21 +234,28 @@ class FunctionPlan:
 
     def loops(self) -> tuple[int, ...]:
         """The ``loop`` instructions that can be reached, in order."""
-        typed = self.typed()
-        return tuple(
-            k
-            for k, instruction in enumerate(typed.instructions)
-            if instruction.op.flow is Flow.LOOP and typed.reachable[k]
-        )
+        return tuple(self._owner._details(self.index).opened_by("loop"))
 
     def catching(self) -> list[int]:
         """The ``try_table`` instructions that have clauses and can be reached, in order."""
-        typed = self.typed()
-        return [
-            k
-            for k, instruction in enumerate(typed.instructions)
-            if instruction.op.flow is Flow.TRY_TABLE and instruction.imm.catches and typed.reachable[k]
-        ]
+        instructions = self.typed().instructions
+        tries = self._owner._details(self.index).opened_by("try_table")
+        return [k for k in tries if instructions[k].imm.catches]
+
+    def nearest_sites(self, k: int) -> frozenset[int] | None:
+        """Addresses of the check sites from which control comes to instruction *k* without coming by another.
+
+        :returns: None: it may come from any of them.
+        """
+        if not k:
+            return frozenset(self.site_addresses[:1])
+        details = self._owner._details(self.index)
+        if k not in details.nearest:
+            data = self._owner.original.data
+            found = nearest_sites(data, details.offsets, self._sites, k)
+            first = self.site_addresses.start
+            details.nearest[k] = None if found is None else frozenset(first + number for number in found)
+        return details.nearest[k]
 
     def unassigned(self, k: int) -> frozenset[int]:
         """Locals that a fast frame in the call at *k*, or one that was left at *k*, does not have.
@@ -358,6 +366,15 @@ class _Details:
     _live: Liveness | None = None
     _recipes: Recipes | None = None
     _leaders: frozenset[int] | None = None
+    nearest: dict[int, frozenset[int] | None] = field(factory=dict)
+
+    def opened_by(self, kind: str) -> list[int]:
+        """The instructions that begin a construct of this kind and can be reached, in order."""
+        typed = self.typed()
+        return [
+            k for k, control in typed.controls.items()
+            if control.kind == kind and control.start == k and typed.reachable[k]
+        ]  # fmt: skip
 
     def leaders(self) -> frozenset[int]:
         """Where basic blocks begin."""

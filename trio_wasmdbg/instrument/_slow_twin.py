@@ -11,7 +11,8 @@ Every function made here has the type ``(frame pointer, resume point) -> results
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from ..wasm import (
     I32,
@@ -21,7 +22,6 @@ from ..wasm import (
     Module,
     Operand,
     ValType,
-    sleb32,
     sleb33,
     uleb,
 )
@@ -29,19 +29,22 @@ from . import _emit as emit
 from ._additions import INSTANCE, SP, FrameAccess
 from ._clauses import Clause, first_matches
 from ._foresee import Foresight
-from ._frames import ENTERED_OFFSET, RESUME_OFFSET, SLOW
+from ._frames import RESUME_OFFSET
 from ._imports import CompanionImports
-from ._jumps import CHUNK, FP, RP, Jumps, Place
+from ._jumps import FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
-from ._layout import ASK, INSTANCE_ID, KIND_THROW
+from ._layout import INSTANCE_ID, KIND_THROW
 from ._loop_copy import edge_code
 from ._plans import FunctionPlan
 from ._shared import top_types
+from ._slow_entry import entry, missing
 from ._trace import ASKS, RECORDS
 from ._watch import Access, Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
-from ._zeros import PLACE, write_zeros
 
 __all__ = ["SlowTwinBuilder"]
+
+CHUNK: Final = 300
+"""Instructions in a chunk of a slow twin that is made as a whole."""
 
 _FP, _RP, _SCRATCH = FP, RP, 2
 
@@ -56,35 +59,31 @@ class SlowTwinBuilder:
         *,
         first: int,
         stop: int,
-        note: int,
-        trap: int,
-        watch: int,
-        outside: int,
-        edge: int | None,
         casts: bool,
         first_chunk: int,
         conditions: Mapping[int, Condition],
         tick: Callable[[], None],
+        number: int | None = None,
+        chunk_size: int | None = None,
     ) -> None:
         """
         :param first: index of the function that :meth:`build` returns first.
-        :param stop: index of the function for a stop byte that is set, ``note`` of the one that notes the
-            instruction, ``trap`` of the one that asks the host before a trap, ``watch`` of the one before
-            an access to memory, ``outside`` of :func:`outside_function`.
-        :param edge: of :func:`~._loop_copy.edge_function`; None: its loops have no copies.
+        :param stop: index of the function for a stop byte that is set; after it are the one that notes the
+            instruction, the one that asks the host before a trap, the one before an access to memory,
+            :func:`outside_function`, and :func:`~._loop_copy.edge_function`.
         :param casts: see :class:`~._foresee.Foresight`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
+        :param number: that of its table of chunks, if they are made one after another.
+        :param chunk_size: instructions in a chunk; None: of one that is made as a whole.
         """
         self._module: Module = imports.additions.module
         self._plan = plan
         self._imports = imports
         self._first = first
         self._stop = stop
-        self._note = note
-        self._trap = trap
-        self._watch = watch
-        self._outside = emit.call(outside)
+        self._note, self._trap, self._watch = range(stop + 1, stop + 4)
+        self._outside = emit.call(stop + 4)
         self._foresight = Foresight(self._module, self._outside, casts)
         self._conditions = conditions
         self._first_chunk = first_chunk
@@ -99,60 +98,45 @@ class SlowTwinBuilder:
         self._results = self._typed.function.type.results
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
-        self._edge_function = edge
+        self._edge_function = None if imports.shared_memory else stop + 5
+        self._number = number
+        self._chunk_size = CHUNK if chunk_size is None else chunk_size
         self._jumps = Jumps(
-            self._typed, self._frame, self._access, imports.additions, first + 1, self._into_loop
-        )
+            self._typed, self._frame, self._access, imports.additions, first + 1, self._chunk_size,
+            None if number is None else imports.chunk_table, self._into_loop,
+        )  # fmt: skip
         self._clauses: dict[int, tuple[Clause, ...]] = {}
 
     @property
     def chunks(self) -> int:
         """Number of chunks."""
-        return (self._total + CHUNK - 1) // CHUNK
+        return -(-self._total // self._chunk_size)
 
     def build(self) -> list[bytes]:
         """The entry function and the chunks: bodies without their size."""
-        return [self._entry(), *(self._chunk(n) for n in range(self.chunks))]
+        return [self._entry(), *self.build_chunks(range(self.chunks))]
+
+    def build_entry(self) -> list[bytes]:
+        """The entry function, and what stands for chunks that are not there yet."""
+        return [self._entry(), missing(self._number or 0, self._access, self._dispatch())]
+
+    def build_chunks(self, numbers: Iterable[int]) -> list[bytes]:
+        """Some of the chunks."""
+        return [self._chunk(number) for number in numbers]
 
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
     def _entry(self) -> bytes:
-        """What the slot gets: goes on in a flavour if there is one to be entered here; else makes the frame
-        whole, marks it as slow, and goes to the chunk."""
-        access, additions = self._access, self._imports.additions
-        header = sleb32(self._plan.index | SLOW)
-        left_at = access.load_i32(RESUME_OFFSET) + emit.i32_const(PLACE) + emit.I32_AND
-        fp, rp, found = (emit.local_get(i) for i in range(3))
-        parts = [
-            emit.local_groups([(1, I32)]),
-            rp + emit.i32_const(ASK) + b"\x49",  # i32.lt_u: no flag
-            emit.IF_EMPTY,
-            rp + emit.i32_const(2) + b"\x74",  # i32.shl
-            additions.memory_access(0x28, self._plan.entries, 2) + emit.local_tee(2),
-            emit.i32_const(0) + b"\x4a",  # i32.gt_s
-            emit.IF_EMPTY,
-            fp + rp + emit.i32_const(ASK) + emit.I32_ADD + found,
-            emit.return_call_indirect(additions.cold_type(self._results), additions.slots_table),
-            emit.END,
-            emit.END,
-            rp + emit.i32_const(ASK - 1) + emit.I32_AND + emit.local_set(_RP),
-            access.store_i32(ENTERED_OFFSET, left_at),
-            write_zeros(self._plan.zeros(), self._frame, access),
-            access.store_i32(0, b"\x41" + header),
-            access.store_i32(RESUME_OFFSET, emit.local_get(_RP)),
-            self._dispatch(),
-            emit.END,
-        ]
-        return b"".join(parts)
+        return entry(self._plan, self._imports.additions, self._dispatch())
 
     def _dispatch(self) -> bytes:
         """Goes on at resume point ``rp``, in whatever chunk it is."""
         get = [emit.local_get(_FP), emit.local_get(_RP)]
-        if self.chunks == 1:
+        if self.chunks == 1 and self._number is None:
             return b"".join([*get, emit.return_call(self._first + 1)])
         number = [
             emit.local_get(_RP),
-            emit.i32_const(CHUNK),
+            emit.i32_const(self._chunk_size),
             b"\x6e",  # i32.div_u
             emit.i32_const(self._first_chunk),
             emit.I32_ADD,
@@ -164,11 +148,12 @@ class SlowTwinBuilder:
         return k >= self._count - 1 or bool(self._typed.reachable[k])
 
     def _chunk(self, number: int) -> bytes:
-        low = number * CHUNK
-        high = min(low + CHUNK, self._total)
+        low = number * self._chunk_size
+        high = min(low + self._chunk_size, self._total)
         present = [k for k in range(low, high) if self._has_code(k)]
         place = Place(len(present) + 1, {k: i for i, k in enumerate(present)})
         self._jumps.place = place
+        self._jumps.begin(low)
         self._locals, self._pools = [], {}
         # block $redirect / loop $dispatch / block $bad / block of the last instruction / ... / of the first
         bad = len(present)  # where resume points go that have no code: the host's mistake, so a trap
