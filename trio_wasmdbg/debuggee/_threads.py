@@ -10,6 +10,7 @@ the poll has.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ _LIMITER: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("tri
 _GUEST_THREADS = 40
 GUEST_THREAD = "trio_wasmdbg guest"
 """Name of a thread while a guest computes in it."""
+SWITCH_INTERVAL = 500e-6
+"""Seconds after which a thread that waits for the interpreter lock gets it while pure work runs."""
 _BREATH = 20e-6
 """Seconds that pure work in a thread pauses for at each tick."""
 
@@ -111,10 +114,54 @@ async def compute(work: Callable[[Callable[[], None]], T]) -> T:
         # Long enough that a thread that waits for the interpreter lock really gets it.
         time.sleep(_BREATH)
 
+    def run() -> T:
+        with _switches.shortened():
+            return work(tick)
+
     try:
-        return await trio.to_thread.run_sync(work, tick, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(run, abandon_on_cancel=True)
     finally:
         abandoned = True
+
+
+class _Switches:
+    """The interpreter's switch interval, shortened while pure work runs in some thread.
+
+    A thread that wants the interpreter lock asks for it after this interval (5 ms), and gets it when the
+    Python function or C call under way lets it.  Between two ticks, that is how long the trio loop stalls.
+    What the application itself has made shorter, or changes meanwhile, stays.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._before = 0.0
+
+    @contextmanager
+    def shortened(self) -> Iterator[None]:
+        """For the length of a block."""
+        with self._lock:
+            if not self._holders:
+                self._before = sys.getswitchinterval()
+                if self._before > SWITCH_INTERVAL:
+                    _set_switch_interval(SWITCH_INTERVAL)
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                ours = abs(sys.getswitchinterval() - SWITCH_INTERVAL) < 1e-6
+                if not self._holders and ours and self._before > SWITCH_INTERVAL:
+                    _set_switch_interval(self._before)
+
+
+def _set_switch_interval(seconds: float) -> None:
+    # It is rounded down to microseconds: what was read would become one less each time.
+    sys.setswitchinterval(seconds + 0.5e-6)
+
+
+_switches = _Switches()
 
 
 class _Collections:
