@@ -76,6 +76,9 @@ KINDS: Final = (
         "stop, decide in another task, resume", "stop", "stop",
     ),
     Kind(
+        5, "the same, over both channels", "µs", ("≤", 40), "stop, over both channels", "stop", "stop",
+    ),
+    Kind(
         5, "the same, of a guest that imports WASI", "µs", None,
         "stop, of a guest that imports WASI", "stop", "stop",
     ),
@@ -85,6 +88,10 @@ KINDS: Final = (
         "step(n): an instruction", "stepi N", "callback", 10_000,
     ),
     Kind(6, "await step()", "/s", ("≥", 25_000), "await step()", "stepi", "stepi"),
+    Kind(
+        6, "await step(), over both channels", "/s", ("≥", 25_000),
+        "await step(), over both channels", "stepi", "stepi",
+    ),
     Kind(6, _CALLBACK, "/s", ("≥", 3e5), _CALLBACK, "stepi", "callback"),
 )  # fmt: skip
 

@@ -6,6 +6,8 @@ message to another trio task and back over two memory channels::
     python -m tests.benchmarks.stops [--rounds 7] [--json]
 
 * *stop*: a breakpoint in a loop; the event, the decision in the holder's task, the resume.
+* *over both channels*: the same without short cuts, by which the holder's task makes short runs itself: each
+  command goes to the debuggee's task, and each event back.
 * *stop, with WASI*: the same where functions are imported that may wait: other threads run such a guest.
 * *step*: ``await debuggee.step()``.
 * *callable*: a Python function as a breakpoint's condition, false.
@@ -19,16 +21,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from statistics import median
 from typing import Final
+from unittest.mock import patch
 
 import trio
 import wasmtime
 from attrs import asdict, frozen
 
-from trio_wasmdbg import Debuggee, Guest, GuestModule, events, load_module, make_engine, open_debuggee
+from trio_wasmdbg import Debuggee, Frame, Guest, GuestModule, events, load_module, make_engine, open_debuggee
+from trio_wasmdbg.debuggee import _debuggee
 
 __all__ = ["Figure", "idle", "main", "measure"]
 
@@ -120,6 +124,25 @@ async def stop(module: GuestModule, count: int) -> float:
         return time.perf_counter() - began
 
 
+@contextmanager
+def over_both_channels() -> Iterator[None]:
+    """No short cuts: each command goes to the debuggee's task."""
+    with patch.object(_debuggee, "may_run", lambda calls, command: False):
+        yield
+
+
+async def stop_over_channels(module: GuestModule, count: int) -> float:
+    """As :func:`stop`, over both channels."""
+    with over_both_channels():
+        return await stop(module, count)
+
+
+async def step_over_channels(module: GuestModule, count: int) -> float:
+    """As :func:`step`, over both channels."""
+    with over_both_channels():
+        return await step(module, count)
+
+
 async def stop_with_wasi(module: GuestModule, count: int) -> float:
     """The same, of a guest that imports a function of WASI."""
     return await stop(await load_module(module.engine, WITH_WASI), count)
@@ -137,10 +160,16 @@ async def step(module: GuestModule, count: int) -> float:
 
 
 async def callable_condition(module: GuestModule, count: int) -> float:
-    """Seconds for *count* evaluations of a Python function that is false."""
+    """Seconds for *count* evaluations of a Python function that is false, from the first on."""
+    began = 0.0
+
+    def condition(frame: Frame) -> bool:
+        nonlocal began
+        began = began or time.perf_counter()
+        return bool(frame.local(0) == -1)
+
     async with calling(module, "work", count) as debuggee:
-        debuggee.add_breakpoint("leaf", condition=lambda frame: frame.local(0) == -1)
-        began = time.perf_counter()
+        debuggee.add_breakpoint("leaf", condition=condition)
         await debuggee.run()
         return time.perf_counter() - began
 
@@ -170,8 +199,10 @@ BARE: Final = "bare hand-over over two channels"
 ROWS: Final[dict[str, _Row]] = {
     BARE: _Row(hand_over, 2000),
     "stop, decide in another task, resume": _Row(stop, 1000),
+    "stop, over both channels": _Row(stop_over_channels, 1000),
     "stop, of a guest that imports WASI": _Row(stop_with_wasi, 1000),
     "await step()": _Row(step, 1000),
+    "await step(), over both channels": _Row(step_over_channels, 1000),
     "condition that is a Python callable": _Row(callable_condition, 30_000, yardstick=False),
     "step(n): an instruction": _Row(counted, 20_000_000, yardstick=False),
 }

@@ -19,3 +19,9 @@ async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
         yield
     assert no_leaks() == []
     assert default_limiter().borrowed_tokens == 0
+
+
+@pytest.fixture
+def without_short_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command goes to the debuggee's task, so that it can be cancelled on its way."""
+    monkeypatch.setattr("trio_wasmdbg.debuggee._debuggee.may_run", lambda calls, command: False)

@@ -196,7 +196,7 @@ async def cancelled_when_sent(debuggee: Debuggee, resume: Callable[[], Awaitable
     assert debuggee.state is State.RUNNING
 
 
-async def test_a_cancelled_run_gives_its_event_to_the_next() -> None:
+async def test_a_cancelled_run_gives_its_event_to_the_next(without_short_cuts: None) -> None:
     async with debug(COUNT, "count", 9) as debuggee:
         debuggee.add_breakpoint("add")
         for _ in range(9):
@@ -212,7 +212,7 @@ async def test_a_cancelled_run_gives_its_event_to_the_next() -> None:
         assert await debuggee.run() == events.Finished(result=36)
 
 
-async def test_a_cancelled_step_gives_its_event_to_the_next_resume() -> None:
+async def test_a_cancelled_step_gives_its_event_to_the_next_resume(without_short_cuts: None) -> None:
     async with debug(COUNT, "count", 9) as debuggee:
         debuggee.add_breakpoint("add")
         await run_to(debuggee, events.Breakpoint)

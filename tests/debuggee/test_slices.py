@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import pytest
 import trio
@@ -122,7 +123,7 @@ async def test_after_a_long_one_other_threads_make_them() -> None:
         debuggee.add_breakpoint("stop")
         for _ in range(STOPS):
             await run_to(debuggee, events.Breakpoint)
-        slices = debuggee._core.calls.slices
+        slices = debuggee._core.calls.polls.slices
         place = (1, 0, 0)
         assert slices.likely(place)
         async with trio.open_nursery() as nursery:
@@ -266,3 +267,30 @@ async def test_the_watchman_goes(monkeypatch: pytest.MonkeyPatch) -> None:
                     while _slices._watchman._alive:  # noqa: ASYNC110 - nobody tells
                         await trio.sleep(0.001)
         assert debuggee.statistics().polls_inline > 20
+
+
+async def test_a_step_of_several_instructions_over_code_that_may_wait_is_made_in_a_thread() -> None:
+    """Also where its first instruction can't: nobody asks about the others on the way."""
+    module = await load(
+        """(module (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+        (memory (export "memory") 1)
+        (func (export "main") (result i32) (nop) (nop) (call $yield)))"""
+    )
+    store = wasmtime.Store(module.engine)
+    store.set_wasi(wasmtime.WasiConfig())
+
+    async def body(guest: Guest) -> Any:
+        instance = await guest.instantiate(guest.linker_for(module, None, wasi=True), module)
+        return await guest.call(instance.func("main"))
+
+    async with open_debuggee(store, body) as debuggee:
+        debuggee.add_breakpoint("main")
+        assert isinstance(await debuggee.run(), events.Breakpoint)
+        before = debuggee.statistics()
+        assert isinstance(await debuggee.step(), events.Step)
+        between = debuggee.statistics()
+        assert between.polls_in_threads == before.polls_in_threads
+        event = await debuggee.step(2)
+        assert isinstance(event, events.Step) and event.frame.instruction.op.name == "end"
+        assert debuggee.statistics().polls_in_threads == between.polls_in_threads + 1
+        assert (await debuggee.finish()).result == 0

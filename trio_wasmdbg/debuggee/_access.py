@@ -388,7 +388,7 @@ class InstanceAccess:
 
     def _require_quiet(self) -> None:
         core = self._state.core
-        if core is not None and core.calls.polling:
+        if core is not None and core.calls.polls.under_way:
             raise WrongStateError("the guest is computing", state="running")
 
     def _item(self, name: str, kind: type[Any]) -> Any:

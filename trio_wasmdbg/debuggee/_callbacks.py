@@ -6,7 +6,14 @@ import inspect
 
 from ..engine import Breakpoint, Decider, Verdict, Watchpoint, events
 
-__all__ = ["called_back"]
+__all__ = ["called_back", "has_callbacks"]
+
+
+def has_callbacks(verdict: Verdict) -> bool:
+    """Whether :func:`called_back` has anything to do for what pauses the guest."""
+    if verdict.watch:
+        return True
+    return any(each.callback is not None or each.once for each in verdict.breakpoints)
 
 
 async def called_back(decider: Decider, verdict: Verdict, event: events.Event) -> bool:

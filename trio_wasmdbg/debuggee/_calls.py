@@ -3,9 +3,10 @@
 Theory of operation.  Two parties meet here:
 
 * the **caller**, a task: the body's, or a host function's further in.  It polls, in a worker
-  thread or, where the run is sure to be short, itself.
+  thread or, where the run is sure to be short, itself (see `_polls`).  From one stop to the next,
+  the holder's task may do that for it (see `_short_cuts`).
 * the **debug callback**, which runs on the guest's fiber inside a poll, on whichever thread polls.
-  It records one request in ``self._request`` and suspends the fiber; everything else happens
+  It records one request in ``self.request`` and suspends the fiber; everything else happens
   after the poll has returned.
 
 Calls nest: while the guest is suspended in a host function, that may call in again.  Wasmtime
@@ -31,18 +32,17 @@ from .. import capi
 from ..engine import Kind, Reason, Verdict, events
 from ..errors import CallAbandonedError, InternalError, UsageError
 from ..instrument import KIND_CHUNK, KIND_SCALE, SLOW
-from ._brief_runs import BriefRuns
-from ._callbacks import called_back
+from ._callbacks import called_back, has_callbacks
 from ._capacity import check_room
 from ._exceptions import GuestException
 from ._failures import Failures
 from ._leaving import Leaving
 from ._loops import go_on_in_copy
+from ._polls import Polls
 from ._requests import Call, CallEnded, GuestTrapRequest, HookStop, HostCall, LeaveRequest, event_at
+from ._short_cuts import Standing, standing_at
 from ._short_runs import is_short_step
-from ._slices import Place, Slices
 from ._tellers import expect_told
-from ._threads import poll_inline
 from ._traps import GuestTrap
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ _SITE, _STOP, _THROW, _HOT = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value,
 _SITES = (Kind.SITE.value, Kind.LEFT.value)
 _TOLD = Reason.TOLD
 
-_U32: Final = Struct("<I")
+_FUNCTION: Final = ~SLOW
+"""Of a frame's first word."""
+
+_header_of: Final = Struct("<I").unpack_from
 
 _host_call: contextvars.ContextVar[object | None] = contextvars.ContextVar(
     "trio_wasmdbg host call", default=None
@@ -69,20 +72,18 @@ class Calls:
     """The calls under way in one debuggee, outermost first."""
 
     def __init__(self, core: Core) -> None:
-        self._core = core
+        self.core = core
         self._state = core.state
-        self._decider = core.arming.decider
+        self._arming = core.arming
+        self.decider = core.arming.decider
+        self._look = core.look
         self._stack: list[Call] = []
         self.leaving = Leaving(core)
         self.failures = Failures(core)
-        self._request: HookStop | HostCall | None = None
-        self.polling = False
-        """The guest computes right now, maybe in another thread."""
-        self.polls_inline = self.polls_in_threads = 0
-        self.brief_runs = BriefRuns(core.limiter)
-        self.slices = Slices(core.arming, core.state)
-        self._paused_at: Place | None = None
-        """The check at which the guest was while other tasks have run, since the last poll."""
+        self.request: HookStop | HostCall | None = None
+        self.polls = Polls(core)
+        self.standing: Standing | None = None
+        """The pause, while short cuts may lead on from it."""
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -100,16 +101,16 @@ class Calls:
 
     def on_hook(self, instance_id: int, kind: int, fp: int, resume_point: int) -> int | None:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
-        core = self._core
+        core, arming = self.core, self._arming
         instance = self._state.instances[instance_id - 1]
-        head: int = _U32.unpack_from(instance._debug_bytes, fp)[0]
-        function = head & ~SLOW
+        head: int = _header_of(instance._debug_bytes, fp)[0]
+        function = head & _FUNCTION
         if kind == _HOT:
             return self._on_hot_loop(instance, fp, head, resume_point)
         if kind >= KIND_SCALE:
             # A chunk is missing.  This is no check: nothing is decided.
             number, kind = divmod(kind, KIND_SCALE)
-            self._request = HookStop(instance_id, kind, fp, head, function, resume_point, None, number)
+            self.request = HookStop(instance_id, kind, fp, head, function, resume_point, None, number)
             return None
         verdict, answer = None, 0
         if core.edits.unwinding is not None or kind == _THROW:
@@ -117,43 +118,43 @@ class Calls:
             if kind != _THROW:
                 through = self.leaving.pass_through(instance, fp, function, resume_point)
             if through is None:
-                self._request = HookStop(instance_id, kind, fp, head, function, resume_point, None)
+                self.request = HookStop(instance_id, kind, fp, head, function, resume_point, None)
                 return None
             answer = through
-        elif not core.arming.stopping:
+        elif not arming.stopping:
             flavour = instance._flavours.at(function, resume_point) if kind == _SITE else None
             if flavour is not None:
                 if flavour:
                     return -flavour
                 # It has to be made.  What stands at this instruction, it tests itself.
-                self._request = HookStop(
+                self.request = HookStop(
                     instance_id, kind, fp, head, function, resume_point, None, flavoured=True
                 )
                 return None
             core.asked_at = (instance, fp, head, resume_point)
-            verdict = self._decider.decide(
-                kind, instance._module, instance_id, fp, function, resume_point, core.look
+            verdict = self.decider.decide(
+                kind, instance._module, instance_id, fp, function, resume_point, self._look
             )
-            if core.arming.skipped is not None:
-                core.arming.passed()
+            if arming.skipped is not None:
+                arming.passed()
         site = kind != _STOP and kind in _SITES
-        suspends = core.arming.stopping or (core.arming.sliced and (site or kind == _STOP))
+        suspends = arming.stopping or (arming.sliced and (site or kind == _STOP))
         if verdict is None and not suspends and (not site or instance._has_slow_twin(function)):
             if site and answer == 0:
                 # The slow twin begins with the check that has just been decided.
-                core.arming.skip(instance, function, fp, resume_point, counted=True)
+                arming.skip(instance, function, fp, resume_point, counted=True)
             return answer
-        self._request = HookStop(instance_id, kind, fp, head, function, resume_point, verdict, answer)
+        self.request = HookStop(instance_id, kind, fp, head, function, resume_point, verdict, answer)
         return None
 
     def _on_hot_loop(self, instance: GuestInstance, fp: int, head: int, resume_point: int) -> int | None:
         """A loop has gone round often: the slot of a copy to go on in, or 0, or suspend."""
         function, loop = head & ~SLOW, resume_point - 1
         if head & SLOW:
-            self._core.arming.frame_is_slow(instance.id, fp, function)
+            self.core.arming.frame_is_slow(instance.id, fp, function)
         slot = instance._loops.at(function, loop)
-        if slot == 0 or self._core.arming.stopping:
-            self._request = HookStop(
+        if slot == 0 or self.core.arming.stopping:
+            self.request = HookStop(
                 instance.id, _HOT, fp, head, function, resume_point, None, hot=True
             )  # fmt: skip
             return None
@@ -163,17 +164,17 @@ class Calls:
 
     def on_host_call(self, function: HostFunction, pending: capi.Pending) -> None:
         """On the fiber, on the polling thread: record and suspend."""
-        self._request = HostCall(pending, function)
+        self.request = HostCall(pending, function)
 
     # ── one call, from beginning to end ────────────────────────────────────────────────────────
 
     def check_may_call(self) -> None:
         """Only the body, or the host function in which the guest is suspended, may call in."""
-        if self._core.closed:
+        if self.core.closed:
             raise UsageError("this debuggee is gone: its guest can be called only while its body runs")
-        if self._core.ending:
+        if self.core.ending:
             raise CallEnded("the debuggee was cancelled, or its body has ended")
-        if self._core.edits.beyond is not None:
+        if self.core.edits.beyond is not None:
             raise CallAbandonedError("the debugger has made a frame of the guest outside return or throw")
         if not self._stack:
             return
@@ -207,7 +208,7 @@ class Calls:
         check_room()
         state = self._state
         call = Call(name, opaque, state.sp.get(), state.current.get(), injected=injected)
-        future = start()
+        future = call.future = start()
         self._stack.append(call)
         if instance is not None:
             state.current.set(instance)
@@ -226,10 +227,10 @@ class Calls:
         self._stack.remove(call)
         self._state.sp.set(call.base_sp)
         self._state.current.set(call.base_instance)
-        self._request = None
-        self._core.expire()
+        call.future = self.request = self.polls.made = None
+        self.core.expire()
         self.leaving.call_ended(call)
-        self._core.arming.call_ended(call.base_sp)
+        self.core.arming.call_ended(call.base_sp)
         call.ended()
 
     def cancel_all(self, outer: Call | None = None) -> None:
@@ -248,8 +249,8 @@ class Calls:
 
     async def _drive(self, call: Call, future: capi.CallFuture) -> tuple[Any, ...]:
         inline = False
-        while not await self._poll(call, future, inline):
-            request, self._request = self._request, None
+        while not await self.polls.poll(call, inline):
+            request, self.request = self.request, None
             if isinstance(request, HookStop):
                 inline = await self._on_stop(call, request)
             elif isinstance(request, HostCall):
@@ -266,53 +267,11 @@ class Calls:
         # Cancelled in here: the event is in its channel; the guest is gone already.
         raise await self.failures.told(call, result)
 
-    async def _poll(self, call: Call, future: capi.CallFuture, inline: bool) -> bool:
-        """Poll once; True when the call is complete.
-
-        A cancellation during the poll arms everything, so that the guest suspends at its next
-        check site; it is raised after the poll, unless the call has completed in it.
-        """
-        core = self._core
-        core.arming.guest_goes_on()
-        place, self._paused_at = self._paused_at, None
-        self.polling = True
-        try:
-            if inline:
-                self.polls_inline += 1
-                done = poll_inline(future.poll_inline)
-            elif place is not None and self._runs_here(call, place):
-                # In a slice of time, no cancellation comes: the loop does not run.
-                inline = True
-                self.polls_inline += 1
-                done = self.slices.run(place, future.poll)
-            else:
-                self.polls_in_threads += 1
-                done = await self.brief_runs.run(future.poll, core.arming.stop, likely=place is not None)
-                if place is not None:
-                    self.slices.note(place, self.brief_runs.probably)
-        finally:
-            self.polling = False
-            if core.arming.guest_stands() and place is not None:
-                self.slices.note(place, False)
-        if future.interrupted is not None:
-            raise future.interrupted
-        if not done and not inline:
-            # Cancelled here: the guest is suspended, at a check or in a host call; run() deletes it.
-            await trio.lowlevel.checkpoint_if_cancelled()
-        return done
-
-    def _runs_here(self, call: Call, place: Place) -> bool:
-        """Whether the run from *place* is probably short, and one that a slice of time can end."""
-        edits, decider = self._core.edits, self._decider
-        if call.opaque or decider.counting or edits.unwinding is not None or edits.throwing is not None:
-            return False
-        return decider.may_pause and self.slices.likely(place)
-
     # ── checks ─────────────────────────────────────────────────────────────────────────────────
 
     async def _on_stop(self, call: Call, stop: HookStop) -> bool:
         """Deal with a check; True if the next poll is sure to be short."""
-        core = self._core
+        core = self.core
         instance = self._state.instance(stop.instance)
         if stop.flavoured:
             # Cancelled here: no flavour, and the guest is deleted.
@@ -333,6 +292,8 @@ class Calls:
                 await instance._module.prepare(stop.function, stop.resume_point)
             # Cancelled in here: the event is in its channel, the guest is deleted by run().
             redirect = await self._tell(call, stop, stop.verdict, instance)
+            if self.polls.made is not None:
+                return False  # the guest has gone on already
         elif core.edits.leave is not None:
             # It is the frame on the way to which others were left, and it throws.
             redirect = self._leave(stop)
@@ -364,7 +325,11 @@ class Calls:
             counted = stop.verdict is None
             core.arming.skip(instance, stop.function, stop.fp, stop.resume_point, counted=counted)
         instance._resume(stop.answer)
-        return redirect is None and self._decider.everything and is_short_step(instance, call, stop)
+        plan = self.decider.plan
+        if redirect is not None or not self.decider.everything or (plan is not None and plan.remaining > 1):
+            # In a step of several instructions, nobody asks how long the second one takes.
+            return False
+        return is_short_step(instance, call, stop)
 
     async def _tell(
         self, call: Call, stop: HookStop, verdict: Verdict, instance: GuestInstance
@@ -373,7 +338,7 @@ class Calls:
 
         What the last instruction has done comes first, and what the next one is going to do last.
         """
-        core = self._core
+        core = self.core
         main = () if verdict.reason is _TOLD else (None,)
         for told in (*verdict.done, *main, *verdict.next):
             why: Verdict | None = verdict
@@ -383,46 +348,49 @@ class Calls:
                 if isinstance(event, events.ExceptionThrown):
                     call.thrown_at = (stop.fp, stop.resume_point)
                 # A step has no breakpoint to ask.
-                asked = told is None and (why.breakpoints or why.watch)
+                asked = told is None and has_callbacks(why)
                 # Cancelled in here: the guest is deleted, the event was told to nobody.
-                goes_on = bool(asked) and await self._called_back(why, event)
+                goes_on = asked and await self._called_back(why, event)
                 if not goes_on:
                     core.told = told
+                    self.standing = standing_at(call, stop, instance)
                     try:
                         # Cancelled here: the event is in its channel, the guest is deleted by run().
-                        await core.pause(event, edited=bool(asked))
+                        await core.pause(event, edited=asked)
                     finally:
-                        core.told = None
-                    self._paused_at = (stop.instance, stop.function, stop.resume_point)
+                        core.told = self.standing = None
+                    if self.polls.made is not None:
+                        return None
+                    self.polls.paused_at = stop.place
                 # The body's own cancellations were held back by the pause.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 redirect = self._take_edits(stop, event)
                 if redirect is not None or core.edits.throwing is not None:
                     # The next instruction is another one.
-                    self._decider.nothing_touched()
+                    self.decider.nothing_touched()
                     if goes_on:
-                        self._decider.plan = why.plan
+                        self.decider.plan = why.plan
                     return redirect
                 # A step may end here all the same.
                 place = stop.instance, stop.fp, stop.function, stop.resume_point
-                why = self._decider.go_on(why, stop.kind, *place) if goes_on else None
+                why = self.decider.go_on(why, stop.kind, *place) if goes_on else None
         if verdict.next:
             expect_told(core, stop, verdict)
         return None
 
     async def _called_back(self, verdict: Verdict, event: events.Event) -> bool:
         """See :func:`called_back`.  Callbacks may edit where the guest goes on."""
-        core = self._core
+        core = self.core
         core.edits.clear()
         core.calling_back = True
         try:
-            return await called_back(self._decider, verdict, event)
+            return await called_back(self.decider, verdict, event)
         finally:
             core.calling_back = False
 
     def _leave(self, stop: HookStop) -> int | None:
         """Leave a frame, as it was asked for; the resume point to go on at, None if it throws at once."""
-        edits = self._core.edits
+        edits = self.core.edits
         leave, edits.leave = edits.leave, None
         assert leave is not None
         if leave.fp == stop.fp:
@@ -432,7 +400,7 @@ class Calls:
 
     def _take_edits(self, stop: HookStop, event: events.Event) -> int | None:
         """Carry out what was asked for at the pause; the resume point to go on at, if another one."""
-        edits = self._core.edits
+        edits = self.core.edits
         redirect, leave = edits.redirect, edits.leave
         retry, trap = edits.retry, edits.trap
         edits.clear()
@@ -455,7 +423,7 @@ class Calls:
 
     async def _on_host_call(self, call: Call, request: HostCall) -> None:
         """Run a host function in this task, and give the guest its answer."""
-        core, pending, name = self._core, request.pending, request.function.name
+        core, pending, name = self.core, request.pending, request.function.name
         watched = core.stop_on_host_calls is not None and core.stop_on_host_calls.search(name) is not None
         arguments = tuple(pending.args)
         error: Exception | None = None
@@ -482,7 +450,7 @@ class Calls:
             raise exc.trap from None
         except Exception as exc:
             error = exc
-            if not self._decider.ignoring and core.edits.beyond is None:
+            if not self.decider.ignoring and core.edits.beyond is None:
                 core.show(call, at_call=True)
                 location, frame = core.here()
                 # Cancelled here: as in _on_stop().
@@ -511,9 +479,9 @@ class Calls:
         self, call: Call, kind: type[Any], function: HostFunction, values: tuple[Any, ...]
     ) -> tuple[Any, ...]:
         """Pause before or after a host function; its arguments or results, maybe changed."""
-        if self._decider.ignoring:
+        if self.decider.ignoring:
             return values
-        core = self._core
+        core = self.core
         core.show(call, at_call=True)
         location, frame = core.here()
         types = function.params if kind is events.HostCallEntered else function.results
@@ -548,11 +516,11 @@ class Calls:
 
         Cancelled: as :meth:`run`, for the injected call alone.
         """
-        name, opaque = self._core.describe(func)
+        name, opaque = self.core.describe(func)
         _, instance = self._state.known(func) or (name, None)
 
         def start() -> capi.CallFuture:
-            return capi.start_call(self._core.store, func, args)
+            return capi.start_call(self.core.store, func, args)
 
         if not self._stack:
             values = await self.run(name, start, opaque=opaque, instance=instance, injected=True)

@@ -19,19 +19,17 @@ class WaitBroken(Exception):
     """The debuggee ends: no command will come."""
 
 
-def _refuse(_raise_cancel: object) -> trio.lowlevel.Abort:
-    return trio.lowlevel.Abort.FAILED
-
-
 class Commands:
     """One command at a time, first come, first served."""
 
-    __slots__ = ("_broken", "_closed", "_command", "_waiting")
+    __slots__ = ("_broken", "_cancelled", "_closed", "_command", "_waiting")
 
     def __init__(self) -> None:
         self._command: Command | None = None
         self._waiting: list[trio.lowlevel.Task] = []
         """A call that was injected waits before the pause in which it was."""
+        self._cancelled = False
+        """A cancellation is held back."""
         self._broken = False
         self._closed = False
 
@@ -61,8 +59,18 @@ class Commands:
                 command, self._command = self._command, None
                 return command
             self._waiting.append(trio.lowlevel.current_task())
-            await trio.lowlevel.wait_task_rescheduled(_refuse)
+            self._cancelled = False
+            await trio.lowlevel.wait_task_rescheduled(self._refuse)
         raise WaitBroken
+
+    def _refuse(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._cancelled = True
+        return trio.lowlevel.Abort.FAILED
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether one pause waits, and neither a command nor a cancellation is waiting for it."""
+        return len(self._waiting) == 1 and self._command is None and not self._cancelled and not self._broken
 
     def break_waits(self) -> None:
         """End all waits, for good."""

@@ -28,8 +28,9 @@ from ._calls import CallEnded, Calls
 from ._commands import Commands, WaitBroken
 from ._edits import Edits
 from ._evaluation import Evaluation
-from ._frames import Frame
-from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Query, Response
+from ._frames import Frame, frame_at_check
+from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Polled, Query
+from ._responses import Responses
 from ._stack import Activation, CallRecord, Stack, activations_of
 from ._stores import StoreState
 from ._threads import compute
@@ -49,9 +50,6 @@ _INSTRUCTION: Final = StepKind.INSTRUCTION
 _MOST = (1 << 63) - 1
 """Instructions that can be counted in one step."""
 
-# What ``Frame._create`` does, in half of the time: conditions make a frame at each evaluation.
-_new_object, _begin_frame = object.__new__, Frame.__init__
-
 MAX_CATCHERS = 1_000
 """Frames that a step looks at for handlers of an exception that it may run into."""
 
@@ -62,7 +60,7 @@ class Core:
     # A dictionary for so many takes a kilobyte and a half, and there may be ten thousand of these.
     __slots__ = (
         "_collected", "_collection", "_dropped", "_finished", "_inject_scopes", "_paused_in",
-        "_responses_in", "_scope", "_show_again", "_shown", "arming", "asked_at", "calling_back", "calls",
+        "_scope", "_show_again", "_shown", "arming", "asked_at", "calling_back", "calls",
         "closed", "commands", "counts", "edits", "ended", "ending", "evaluation", "fatal", "generation",
         "host_call", "limiter", "responses", "state", "stop_on_host_calls", "stop_on_instances", "store",
         "tellers", "token", "told", "watching",
@@ -74,7 +72,7 @@ class Core:
         self.limiter = limiter
         self.token = trio.lowlevel.current_trio_token()
         self.commands = Commands()
-        self._responses_in, self.responses = trio.open_memory_channel[Response](1)
+        self.responses = Responses()
         self.arming = Arming(state)
         for instance in state.instances:  # of an earlier debuggee
             self.arming.decider.breakpoints.module_loaded(instance.module)
@@ -175,7 +173,7 @@ class Core:
             return
         self.count("Finished")
         try:
-            self._responses_in.send_nowait(Completed(finished))
+            self.responses.send_nowait(Completed(finished))
         except trio.WouldBlock:
             # Cancelled at a pause that nobody has received, and nobody can any more: the handle is
             # closed.  An error is raised where the block is left.
@@ -228,9 +226,9 @@ class Core:
         self.expire()
         if self.state.core is self:
             self.state.core = None
-        self._responses_in.close()
+        self.responses.close()
         self.commands.close()
-        self.calls.brief_runs.close()
+        self.calls.polls.brief_runs.close()
 
     # ── pauses ─────────────────────────────────────────────────────────────────────────────────
 
@@ -276,9 +274,15 @@ class Core:
 
     async def _obey(self, command: Command) -> bool:
         """Carry out a command at a pause; True if it ends the pause."""
+        decider = self.arming.decider
+        if isinstance(command, Continue) and (not decider.interrupt or decider.ignoring):
+            self._resume(command)
+            return True
+        if isinstance(command, Polled):
+            return True
         if isinstance(command, Query):
             answer = outcome.capture(command.fn, StoreView._create(self))
-            self._responses_in.send_nowait(Answer(answer))
+            self.responses.send_nowait(Answer(answer))
         elif isinstance(command, Inject):
             with trio.CancelScope(shield=True) as shield:
                 self._inject_scopes.append(shield)
@@ -287,15 +291,12 @@ class Core:
                     await self._inject(command)
                 finally:
                     self._inject_scopes.remove(shield)
-        elif self.arming.decider.interrupt and not self.arming.decider.ignoring:
+        else:
             # Asked for while paused: it stops the next run at once.
-            self.arming.decider.interrupt = False
+            decider.interrupt = False
             if command.retry:
                 self.edits.retry = True  # still, when it goes on
             self._tell(events.Interrupted(*self.here()))
-        else:
-            self._resume(command)
-            return True
         return False
 
     async def _inject(self, command: Inject) -> None:
@@ -324,10 +325,14 @@ class Core:
 
     def _tell(self, event: events.Event | None) -> None:
         if event is not None:
-            self.count(type(event).__name__)
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("paused: %s", event)
-        self._responses_in.send_nowait(PausedAt(event))
+            self.note(event)
+        self.responses.send_nowait(PausedAt(event))
+
+    def note(self, event: events.Event) -> None:
+        """The holder is being told of this."""
+        self.count(type(event).__name__)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("paused: %s", event)
 
     def _resume(self, command: Continue) -> None:
         plan = None
@@ -382,19 +387,14 @@ class Core:
 
         It is good until the next pause or look.
         """
+        # As :meth:`_frame_asked_at`: conditions in Python make a frame at each evaluation.
         self.generation += 1
-        return self._frame_asked_at()
+        assert self.asked_at is not None
+        return frame_at_check(self, *self.asked_at)
 
     def _frame_asked_at(self) -> Frame:
         assert self.asked_at is not None
-        instance, fp, head, resume_point = self.asked_at
-        function = head & ~SLOW
-        plan = instance._plans[function]
-        assert plan is not None
-        raw = RawFrame(instance._id, fp, function, resume_point, head != function, False, plan.frame.size)
-        frame = _new_object(Frame)
-        _begin_frame(frame, self, None, 0, raw, instance, False, True, resume_point, plan)
-        return frame
+        return frame_at_check(self, *self.asked_at)
 
     def stack_of(self, frame: Frame, raw: RawFrame) -> Stack:
         """The stack below the innermost frame of a guest that is at a check."""
@@ -495,7 +495,7 @@ class Core:
 
     async def instance_created(self, instance: GuestInstance) -> None:
         """Bind pending breakpoints in a new instance's module, arm it, maybe pause; a checkpoint."""
-        self.calls.slices.changed()
+        self.calls.polls.slices.changed()
         # Cancelled here: the instance is in the store, without breakpoints and unused.
         table = self.arming.decider.breakpoints
         if any(breakpoint.where.needs_search for breakpoint in table):

@@ -19,7 +19,8 @@ from ..addresses import ModuleOffset
 from ..engine import Lifecycle, Signal, State, StepKind, encode_value, events
 from ..errors import InternalError, UsageError, WrongStateError
 from ..wasm import F32, F64, I32, I64, V128, ValType
-from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Query, Response
+from ._messages import Answer, Command, Completed, Continue, Inject, PausedAt, Polled, Query, Response
+from ._short_cuts import may_run, run
 from ._stop_controls import StopControls
 from ._tellers import HostCallPoint
 from ._util import ConflictDetector, NoPublicConstructor
@@ -36,7 +37,7 @@ R = TypeVar("R")
 # Looked up once: CPython 3.11 takes a tenth of a microsecond to find a member of an enum.
 _PAUSED, _COMPLETE, _CLOSED = State.PAUSED, State.COMPLETE, State.CLOSED
 _CONTINUE, _EVENT = Signal.CONTINUE, Signal.EVENT
-_RUN, _STEP = Continue(), Continue(StepKind.INSTRUCTION)
+_RUN, _STEP, _POLLED = Continue(), Continue(StepKind.INSTRUCTION), Polled()
 
 _NUMBERS = {str(each): each for each in (I32, I64, F32, F64, V128)}
 
@@ -129,8 +130,8 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         return Statistics(
             state=self.state.value,
             events=dict(core.counts),
-            polls_inline=core.calls.polls_inline,
-            polls_in_threads=core.calls.polls_in_threads,
+            polls_inline=core.calls.polls.inline,
+            polls_in_threads=core.calls.polls.in_threads,
             calls=len(core.calls),
             instances=len(core.state.instances),
             slow_twins=sum(instance.slow_twins for instance in core.state.instances),
@@ -273,28 +274,40 @@ class Debuggee(StopControls, metaclass=NoPublicConstructor):
         result: R = response.outcome.unwrap()
         return result
 
-    async def _resume(self, command: Continue | Inject) -> events.Event:
+    async def _resume(self, command: Command) -> events.Event:
         with self._conflict:
             return await self._resume_held(command)
 
-    async def _resume_held(self, command: Continue | Inject) -> events.Event:
-        if self.state is not _PAUSED:
+    async def _resume_held(self, command: Command) -> events.Event:
+        lifecycle = self._lifecycle
+        if lifecycle.state is not _PAUSED or self._core.closed:
             await self._settle("run it")
-        if self._lifecycle.allows(_CONTINUE):
-            # Cancelled here: paused; nothing was sent.
-            await trio.lowlevel.checkpoint_if_cancelled()
+        if lifecycle.allows(_CONTINUE):
+            calls = self._core.calls
+            if may_run(calls, command):
+                # Cancelled here: paused; nothing was sent.
+                await trio.lowlevel.checkpoint()
+                # Other tasks have run.
+                if isinstance(command, Continue) and may_run(calls, command):
+                    event = run(calls, command)
+                    if event is not None:
+                        return event
+                    command = _POLLED
+            else:
+                # Cancelled here: likewise.
+                await trio.lowlevel.checkpoint_if_cancelled()
             self._send(command)
-            self._lifecycle.move(_CONTINUE)
+            lifecycle.move(_CONTINUE)
         # Else it is running, after a cancelled run(): its event is the one to wait for.
         # Cancelled here: running; the event stays in its channel, for the next call.
         response = await self._receive()
+        if isinstance(response, PausedAt) and response.event is not None:
+            lifecycle.move(_EVENT)
+            return response.event
         if isinstance(response, Completed):
-            self._lifecycle.move(Signal.FINISHED)
+            lifecycle.move(Signal.FINISHED)
             self._finished = response.event
             self._core.collect()
-            return response.event
-        if isinstance(response, PausedAt) and response.event is not None:
-            self._lifecycle.move(_EVENT)
             return response.event
         raise InternalError(f"waiting for an event, received {response!r}")
 

@@ -79,6 +79,13 @@ class Edits:
     throwing: capi.WasmException | None = None
     """A slow twin was sent to where this is to be thrown."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was asked for, and nothing is under way."""
+        asked_for = self.retry or self.redirect is not None or self.leave or self.trap is not None
+        under_way = self.beyond or self.unwinding or self.throwing
+        return not asked_for and not under_way and self.host_values is None
+
     def clear(self) -> None:
         """Forget what was asked for; a new pause begins."""
         self.redirect = self.leave = self.trap = self.host_values = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import outcome
 import wasmtime
-from attrs import frozen
+from attrs import define, frozen
 
 from ..addresses import ModuleOffset
 from ..engine import StepKind
@@ -21,7 +21,7 @@ from ..engine.events import Event, Finished
 if TYPE_CHECKING:
     from ._view import StoreView
 
-__all__ = ["Answer", "Command", "Completed", "Continue", "Inject", "PausedAt", "Query", "Response"]
+__all__ = ["Answer", "Command", "Completed", "Continue", "Inject", "PausedAt", "Polled", "Query", "Response"]
 
 
 @frozen
@@ -52,12 +52,20 @@ class Query:
     fn: Callable[[StoreView], Any]
 
 
-Command: TypeAlias = Continue | Inject | Query
-
-
 @frozen
+class Polled:
+    """The guest has gone on already: see what has come of it (``_short_cuts``)."""
+
+
+Command: TypeAlias = Continue | Inject | Query | Polled
+
+
+@define
 class PausedAt:
-    """The guest has paused; None for the start pause, which is no event."""
+    """The guest has paused; None for the start pause, which is no event.
+
+    (Not frozen: one is made at each stop, and that takes twice as long.)
+    """
 
     event: Event | None
 

@@ -11,6 +11,7 @@ from .. import capi
 from ..engine import Reason, Told, Verdict, events
 from ._exceptions import is_caught, thrown
 from ._foreseen import live_trap
+from ._slices import Place
 from ._stack import CallRecord
 from ._tellers import told_event
 from ._traps import IN_EXCEPTION, GuestTrap, returned_values, trap_frames
@@ -42,6 +43,16 @@ class HookStop:
     hot: bool = False
     """No check: a loop is to go on in a copy, which has to be made."""
 
+    @property
+    def place(self) -> Place:
+        """From where the guest goes on."""
+        return self.instance, self.function, self.resume_point
+
+    def become(self, other: HookStop) -> None:
+        """The guest stands somewhere else now, in the same call and instance."""
+        self.fp, self.head, self.function = other.fp, other.head, other.function
+        self.resume_point, self.verdict = other.resume_point, other.verdict
+
 
 @define
 class HostCall:
@@ -61,6 +72,8 @@ class Call(CallRecord):
     """Ends this call alone."""
     host_token: object | None = None
     """Set while the guest is suspended in a host function: who may call in from there."""
+    future: capi.CallFuture | None = None
+    """From its beginning to its end."""
     injected: bool = False
     """Called by the debugger, not by the body or a host function."""
     thrown_at: tuple[int, int] | None = None

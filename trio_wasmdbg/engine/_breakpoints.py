@@ -21,6 +21,9 @@ from ._where import Binding, ModuleView, Where
 __all__ = ["Breakpoint", "BreakpointTable", "HitRule", "as_hit_rule", "check_callable", "check_condition"]
 
 
+# Past the validators of other attributes, which cost a microsecond.
+_set = object.__setattr__
+
 _RULES: dict[str, Callable[[int, int], bool]] = {
     "==": lambda hits, n: hits == n,
     ">=": lambda hits, n: hits >= n,
@@ -141,6 +144,12 @@ class Breakpoint:
             self._condition = condition
             if self._changed is not None:
                 self._changed()
+
+    def hit(self) -> int:
+        """The guest has come here with the condition holding: how often so far."""
+        count = self.hit_count + 1
+        _set(self, "hit_count", count)
+        return count
 
     @property
     def pending(self) -> bool:

@@ -52,6 +52,8 @@ class Reason(enum.Enum):
     TOLD = "told"
     """Nothing but what is told of."""
 
+    __hash__ = object.__hash__  # enum's own takes ten times as long, and is taken at every stop
+
 
 @frozen
 class Verdict:
@@ -164,11 +166,10 @@ class Decider:
         watched = () if self.watches.pending is None else self._watched(instance, fp, k, look)
         if self.variables and (function, k) in self.variables.get(instance, ()):
             self._touch(instance, fp, function, k, look, GlobalWatch, LocalWatch)
-        here = self.breakpoints.at(module, function, k)
         done = self._done((instance, fp, function, k), look) if self.expected.at else ()
         pausing: tuple[Breakpoint, ...] = ()
         coming: tuple[Told, ...] = ()
-        for breakpoint in here:
+        for breakpoint in self.breakpoints.at(module, function, k):
             if breakpoint.teller is not None:
                 coming += self._coming(breakpoint, (instance, fp, function, k), look)
             elif self._hits(breakpoint, look):
@@ -176,7 +177,9 @@ class Decider:
         if pausing or watched or done or coming:
             plan, self.plan = self.plan, None
             reason = Reason.WATCH if watched else Reason.BREAKPOINT if pausing else Reason.TOLD
-            return Verdict(reason, pausing, watch=watched, done=done, next=coming, plan=plan)
+            return Verdict(reason, pausing, None, watched, done, coming, plan)
+        if self.plan is None and not self.single_step and not self.interrupt:
+            return None
         return self._step_or_interrupt(kind, instance, fp, function, k)
 
     def go_on(
@@ -317,12 +320,13 @@ class Decider:
                 frame = look()
                 if not evaluator.calls(breakpoint.where.import_, frame):
                     return False
-            if breakpoint.condition is not None:
-                frame = frame or look()
+            if breakpoint._condition is not None:
+                if frame is None:
+                    frame = look()
                 if not evaluator.holds(breakpoint, frame):
                     return False
-        breakpoint.hit_count += 1
-        if breakpoint.hits is not None and not breakpoint.hits.pauses(breakpoint.hit_count):
+        count = breakpoint.hit()
+        if breakpoint.hits is not None and not breakpoint.hits.pauses(count):
             return False
         if breakpoint.log is not None:
             if evaluator is not None and look is not None:
