@@ -77,6 +77,7 @@ class Additions:
     """Instructions that helper functions named ``"execute"`` execute, and their operands and results."""
     executed_numbers: dict[tuple[bytes, FuncType], int] = field(factory=dict)
     _leaves: dict[tuple[ValType, ...], int] = Factory(dict)
+    _enters: dict[int, int] = Factory(dict)
     _stores: dict[tuple[ValType, int], bytes] = Factory(dict)
     _loads: dict[tuple[ValType, int], bytes] = Factory(dict)
 
@@ -109,6 +110,23 @@ class Additions:
             first = len(module.functions) + len(kinds)
             self._leaves.update((kind, first + number) for number, kind in enumerate(kinds))
         return self._leaves[results]
+
+    def enter(self, type_index: int) -> int:
+        """Index of the function that leads from fast twins of this type to flavours (see ``_direct``).
+
+        These come after those that lead out.
+        """
+        if not self._enters:
+            functions = [each for each in self.module.functions if each.body is not None]
+            first = len(self.module.functions) + 2 * len({each.type.results for each in functions})
+            types = dict.fromkeys(each.type_index for each in functions)
+            self._enters.update((each, first + number) for number, each in enumerate(types))
+        return self._enters[type_index]
+
+    @property
+    def enters(self) -> list[int]:
+        """The type indices that :meth:`enter` knows, in the order of their functions."""
+        return list(self._enters)
 
     def block_type(self, results: tuple[ValType, ...], params: tuple[ValType, ...] = ()) -> bytes:
         """A block type."""

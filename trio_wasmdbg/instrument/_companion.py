@@ -21,6 +21,7 @@ from ..wasm import (
     Limits,
     SectionId,
     TableType,
+    ValType,
     name,
     section,
     table_type,
@@ -31,7 +32,14 @@ from . import _emit as emit
 from ._additions import FrameAccess
 from ._body import FastTwin
 from ._code_map import CodeMap
-from ._flavour import MOST_OF_A_FLAVOUR, FlavourBuilder, FlavourOptions, NoFlavourError, adapter
+from ._flavour import (
+    MOST_OF_A_FLAVOUR,
+    FlavourBuilder,
+    FlavourOptions,
+    NoFlavourError,
+    adapter,
+    leave_function,
+)
 from ._frames import RESUME_OFFSET
 from ._hints import moved_hints
 from ._imports import CompanionImports
@@ -306,9 +314,11 @@ def flavours(
     # The edge function comes first, then adapters and what they enter by turns.
     inside = {each.index: edge + 2 * n + 2 for n, each in enumerate(wanted) if each.loop is None}
     cut = edge + 2 * len(wanted) + 1
+    leaves: dict[tuple[ValType, ...], int] = {}
     for each, plan in zip(wanted, plans, strict=True):
-        twins.append(_builder(each, plan, imports, inside, edge, cut, tick).build())
         original = instrumented.original.functions[each.index]
+        leave = leaves.setdefault(original.type.results, cut + 1 + len(leaves))
+        twins.append(_builder(each, plan, imports, inside, edge, cut, leave, tick).build())
         entry = edge + len(bodies)
         if each.loop is None:
             enter, type_index = adapter(plan, imports, entry + 1), original.type_index
@@ -336,9 +346,11 @@ def flavours(
             imports.additions, instrumented.layout, traced=records != "coverage", counted=records != "trace"
         )
     )
+    functions += [uleb(imports.additions.cold_type(results)) for results in leaves]
+    bodies += [leave_function(imports, results) for results in leaves]
     wasm, offsets = _assemble(imports, called, functions, bodies, exports, hints=hints)
     code_map = CodeMap()
-    for each, offset, twin in zip(wanted, offsets[2:-1:2], twins, strict=True):
+    for each, offset, twin in zip(wanted, offsets[2 : cut - edge : 2], twins, strict=True):
         code_map.add(each.index, offset, twin)
     return FlavourCompanion(wasm, tuple(entries), tuple(direct), code_map)
 
@@ -350,6 +362,7 @@ def _builder(
     inside: Mapping[int, int],
     edge: int,
     cut: int,
+    leave: int,
     tick: Callable[[], None],
 ) -> FlavourBuilder:
     options, block = wanted.options, wanted.block
@@ -359,10 +372,11 @@ def _builder(
         )
     assert block is not None
     if options.records is None:
-        return FlavourBuilder(plan, imports, options, block=block, inside=inside, tick=tick)
+        return FlavourBuilder(plan, imports, options, block=block, inside=inside, leave_by=leave, tick=tick)
     return RecordingBuilder(
-        plan, imports, options, block=block, inside=inside, counters=wanted.counters, cut=cut, tick=tick
-    )
+        plan, imports, options, block=block, inside=inside, leave_by=leave, counters=wanted.counters,
+        cut=cut, tick=tick,
+    )  # fmt: skip
 
 
 def _memories(instrumented: Instrumented) -> list[bytes]:

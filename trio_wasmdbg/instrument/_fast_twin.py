@@ -2,9 +2,9 @@
 
 What is added to the original body:
 
-* a shadow frame, pushed where it is first needed (before a call, or on the way out), and popped at
-  the end: the body becomes one block, so that branch depths stay as they are, and ``return`` becomes a
-  branch to that block;
+* a shadow frame, pushed where it is first needed (before a call, or on the way out), and popped before a
+  ``return`` and at the end, or earlier, where control from there meets some that has not pushed it (see
+  ``_early_pops``); the body becomes one block, so that branch depths stay as they are;
 * before each call: whatever the frame does not have yet.  *Dirty* locals may differ from their
   slot; locals that are *zero* have never been assigned, which is known statically, and are not
   stored at all (see ``_zeros``); the others are clean.  Operands that stay below the arguments are
@@ -29,7 +29,6 @@ be worked out from it (see ``_recipes``).
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable
 
 from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
@@ -43,9 +42,10 @@ from ._frames import RESUME_OFFSET, FrameLayout
 from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
 from ._layout import SITES_BASE
 from ._liveness import Liveness
+from ._pushes import FramePushes
 from ._recipes import Recipes
 from ._stores import MANY_OPERANDS, Copied, FrameStores, operand_below, still_stored
-from ._survey import Facts, Survey, branch_depths, call_signature, survey
+from ._survey import WHOLE, Facts, Survey, branch_depths, call_signature, survey
 
 __all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwinBuilder"]
 
@@ -57,7 +57,7 @@ _TRAPPING = -1
 assert len(Kind) == 21 and Kind.END == _END and Kind.POINT == _POINT
 
 
-class FastTwinBuilder:
+class FastTwinBuilder(FramePushes):
     """Rewrites one function; use once."""
 
     def __init__(
@@ -106,8 +106,8 @@ class FastTwinBuilder:
         self._activity: list[tuple[int, bool]] = []
         self._stored: Operand | None = None
         whole = self._survey.whole
-        self._leaf = not (whole.calls or self._survey.tries or self._must_be_whole(whole))
-        self._fp_needed = False
+        self._early = None if self._must_be_whole(whole) else self._early_pops()
+        self._fp_needed = False  # where the frame is not pushed
         self._call_flag = 0  # of the second word of the frame during calls
         self._labels: list[Label] = []
         self._tries: list[Label] = []
@@ -141,14 +141,6 @@ class FastTwinBuilder:
 
     def _branch(self, kind: int, instruction: Instruction) -> None:
         """A branch; the state has been given to its labels."""
-
-    def _return_depth(self) -> int:
-        """What ``return`` branches by."""
-        return len(self._labels) - 1
-
-    def _label(self, depth: int) -> Label:
-        """What a branch of this depth in the original leads to."""
-        return self._labels[-1 - depth]
 
     def _site_address(self, resume_point: int, kind: int) -> int:
         """Address of the byte of the next check site."""
@@ -207,9 +199,7 @@ class FastTwinBuilder:
                 code = b"\x23" if instruction.op.code == 0x23 else b"\x24"
                 writer.replace(instruction, code + uleb(self._global(instruction.imm)))
             elif kind == _RETURN:
-                writer.replace(instruction, emit.br(self._return_depth()))
-                if reachable[k]:
-                    self._labels[0].branch(self._now)
+                self._return(instruction, bool(reachable[k]))
             elif reachable[k]:
                 self._execute(k, kind, instruction, stacks[k])
             else:
@@ -233,6 +223,9 @@ class FastTwinBuilder:
     def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
         """The rarer kinds."""
         if _BRANCH <= kind <= _BRANCH_TABLE:
+            if self._early and self._now.active == ACTIVE:
+                self._branch_popping(kind, instruction)
+                return
             for depth in branch_depths(instruction):
                 self._label(depth).branch(self._now)
             self._branch(kind, instruction)
@@ -273,60 +266,10 @@ class FastTwinBuilder:
         low = self._keep_stored(stack, high)
         if low >= high:
             return
-        self._fp_needed = True
+        self._fp_needed |= self._now.active == INACTIVE
         assert stack is not None
         self._stores.store_between(stack, low, high)
         self._stored = operand_below(stack, high)
-
-    # ── the frame ──────────────────────────────────────────────────────────────────────────────
-
-    def _activation(self) -> bytes:
-        """Pushes the frame, if it may be missing."""
-        if self._now.active == ACTIVE:
-            return b""
-        access = self._access
-        parts = []
-        if self._leaf:
-            parts += [access.new_frame(self._frame.size), emit.local_set(self._fp)]
-        uncertain = self._escapable and self._now.active == UNCERTAIN
-        if uncertain:
-            # Doing it twice would lose the instance that was current before.
-            parts += [emit.global_get(SP), access.fp, b"\x47", emit.IF_EMPTY]  # i32.ne
-        parts.append(access.push(self._typed.function.index, self._escapable))
-        if uncertain:
-            parts.append(emit.END)
-        return b"".join(parts)
-
-    def _deactivation(self) -> bytes:
-        """Pops the frame, if it is pushed."""
-        active = self._now.active
-        if active == INACTIVE:
-            return b""
-        pop = self._access.pop(self._frame.size, self._escapable)
-        if active == UNCERTAIN and self._escapable:
-            return b"".join([emit.global_get(SP), self._access.fp, b"\x46", emit.IF_EMPTY, pop, emit.END])
-        return pop
-
-    def _activate(self, k: int) -> None:
-        """Pushes the frame before instruction *k*."""
-        if self._now.active != ACTIVE:
-            self._writer.copy_to(self._typed.instructions[k].offset)
-            self._writer.out += self._activation()
-            self._now.active = ACTIVE
-        self._note_activity(k)
-
-    def _settle_before_trap(self, after: int, before: int) -> None:
-        """Pushes the frame, which some paths have done, before the next instruction that may trap."""
-        traps = self._survey.traps
-        at = bisect_left(traps, after + 1)
-        if at < len(traps) and traps[at] < before and self._typed.reachable[traps[at]]:
-            self._activate(traps[at])
-
-    def _note_activity(self, k: int) -> None:
-        active = self._now.active == ACTIVE
-        activity = self._activity
-        if (activity[-1][1] if activity else False) is not active:
-            activity.append((k, active))
 
     # ── ways out ───────────────────────────────────────────────────────────────────────────────
 
@@ -385,7 +328,7 @@ class FastTwinBuilder:
     def _prologue(self) -> None:
         out = self._writer.out
         out += emit.BLOCK_EMPTY  # what follows it is the way out
-        if not self._leaf:
+        if self._early is None:
             out += self._access.new_frame(self._frame.size) + emit.local_set(self._fp)
         self._check(0, ENTRY, self._at_entry + self._leave([], 0, -1))
         if self._survey.tries:
@@ -394,7 +337,10 @@ class FastTwinBuilder:
             self._now.active = ACTIVE
             self._note_activity(0)
         out += b"\x02" + self._additions.block_type(self._type.results)
-        self._labels.append(Label(False, None, settable=self._settable, catches=self._survey.whole.catches))
+        label = Label(False, None, settable=self._settable, catches=self._survey.whole.catches)
+        label.pops = self._early is not None and WHOLE in self._early
+        label.values = bool(self._type.results)
+        self._labels.append(label)
 
     def _enter(self, k: int, kind: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
         """``block``, ``loop``, ``if``, ``try_table``."""
@@ -418,6 +364,8 @@ class FastTwinBuilder:
         label = Label(loop, self._stored, settable=self._settable, catches=catches, targets=targets)
         if kind == _IF:
             label.at_else = self._now.copy()
+        if self._early and k in self._early:
+            label.pops, label.values = True, bool(control.results)
         if targets is not None:
             self._tries.append(label)
         self._labels.append(label)
@@ -452,7 +400,7 @@ class FastTwinBuilder:
         """``else``: the other arm of an ``if``."""
         label = self._labels[-1]
         if live:
-            label.branch(self._now)
+            self._come_to(label, self._typed.instructions[k].offset)
         if label.at_else is not None:
             self._now = label.at_else
             label.at_else = None
@@ -473,7 +421,7 @@ class FastTwinBuilder:
             label.branch(label.at_else)
         if not label.loop:
             if live:
-                label.branch(self._now)
+                self._come_to(label, self._typed.instructions[k].offset)
             if label.at_end is not None:
                 self._now = label.at_end
         self._stored = label.stored
@@ -570,7 +518,7 @@ class FastTwinBuilder:
     def _finish(self) -> FastTwin:
         writer = self._writer
         head = writer.head()
-        if self._leaf and self._fp_needed:
+        if self._early is not None and self._fp_needed:
             head += self._access.new_frame(self._frame.size) + emit.local_set(self._fp)
         if writer.local_count > MAX_LOCALS or len(head) + len(writer.out) > MAX_BODY:
             return self._entry_only()

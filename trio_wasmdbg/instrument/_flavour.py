@@ -31,7 +31,7 @@ from ._additions import KEEP, FrameAccess
 from ._body import FastTwin
 from ._cover import covered, is_covered
 from ._fast_twin import FastTwinBuilder
-from ._flow import UNCERTAIN
+from ._flow import INACTIVE, UNCERTAIN
 from ._frames import MATERIALISED, RESUME_OFFSET
 from ._imports import CompanionImports
 from ._kinds import HELPED, TRAPS, Kind
@@ -42,7 +42,15 @@ from ._survey import Survey, survey
 from ._watch import Condition, ConditionPlaces
 from ._zeros import bits, zeros
 
-__all__ = ["MOST_OF_A_FLAVOUR", "FlavourBuilder", "FlavourOptions", "NoFlavourError", "Recording", "adapter"]
+__all__ = [
+    "MOST_OF_A_FLAVOUR",
+    "FlavourBuilder",
+    "FlavourOptions",
+    "NoFlavourError",
+    "Recording",
+    "adapter",
+    "leave_function",
+]
 
 Recording = Literal["coverage", "trace", "branches", "instructions"]
 """What is recorded: how often each instruction is executed; the last ones, in the ring; both of the first
@@ -89,15 +97,18 @@ class FlavourBuilder(FastTwinBuilder):
         *,
         block: int,
         inside: Mapping[int, int],
+        leave_by: int,
         tick: Callable[[], None],
     ) -> None:
         """
         :param block: address of the bytes of its check sites: as many as the fast twin has.
         :param inside: functions whose flavour is in the same companion, and its index there.
+        :param leave_by: index of the :func:`leave_function` for its results.
         """
         self._plan = plan
         self._imports = imports
         self._inside = inside
+        self._leave_by = leave_by
         self._options = options
         self._layout = imports.owner.layout
         self._last = plan.instructions - 1
@@ -168,27 +179,8 @@ class FlavourBuilder(FastTwinBuilder):
         return code
 
     def _way_out(self) -> bytes:
-        """Writes the header's second word, as the function that fast twins leave by does it, and goes on in
-        the slow twin.  The flag of MATERIALISED may also come with the resume point."""
-        access, additions = self._access, self._additions
-        place = emit.local_get(self._resume_point)
-        dispatch = emit.i32_const(_DISPATCH)
-        kept = access.load_i32(RESUME_OFFSET) + emit.i32_const(MATERIALISED) + emit.I32_AND
-        return b"".join(
-            [
-                access.fp,
-                place + emit.i32_const(~(KEEP | _DISPATCH)) + emit.I32_AND,
-                kept + emit.i32_const(0) + place + emit.i32_const(KEEP) + emit.I32_AND,
-                b"\x1b\x72",  # select, i32.or
-                additions.memory_access(0x36, RESUME_OFFSET, 2),
-                access.fp,
-                place + emit.i32_const(_DISPATCH - 1) + emit.I32_AND,
-                # NO_DISPATCH, if there is no _DISPATCH: i32.xor, i32.shl, i32.or
-                place + dispatch + emit.I32_AND + dispatch + b"\x73" + emit.i32_const(2) + b"\x74\x72",
-                emit.i32_const(self._plan.slot),
-                emit.return_call_indirect(additions.cold_type(self._type.results), additions.slots_table),
-            ]
-        )
+        """By a function, as fast twins do: the flavour itself must call nothing on its way out."""
+        return self._access.fp + emit.local_get(self._resume_point) + emit.return_call(self._leave_by)
 
     def _needed_at(self, k: int) -> int:
         return -1 if self._live is None else self._live.before(k)
@@ -203,6 +195,9 @@ class FlavourBuilder(FastTwinBuilder):
         operands = self._stores.expose(stack, self._keep_stored(stack, height - (own or 0)))
         self._writer.out += b"".join([emit.local_get(copied.local) for copied in operands])
         self._test(k, operands)
+
+    def _before_return(self) -> bytes | None:
+        return None if self._last in self._options.points else super()._before_return()
 
     def _at_end(self) -> None:
         if self._last in self._options.points:
@@ -243,7 +238,7 @@ class FlavourBuilder(FastTwinBuilder):
         if condition is None:
             address = self._plan.stop_base + k
             return emit.i32_const(0) + self._additions.memory_access(0x2D, address)
-        self._fp_needed = True
+        self._fp_needed |= self._now.active == INACTIVE
 
         def scratch(type: ValType, number: int) -> int:
             used = sum(copied.type == type for copied in operands)
@@ -259,6 +254,36 @@ class FlavourBuilder(FastTwinBuilder):
             {copied.height: copied.local for copied in operands},
         )
         return condition.code(places)
+
+
+def leave_function(imports: CompanionImports, results: tuple[ValType, ...]) -> bytes:
+    """The body of (frame pointer, resume point) -> results by which flavours leave.
+
+    It writes the header's second word, as the function that fast twins leave by does it, and goes on in the
+    slow twin.  The flag of MATERIALISED may also come with the resume point.
+    """
+    additions = imports.additions
+    access, place = FrameAccess(additions, 0), emit.local_get(1)
+    dispatch = emit.i32_const(_DISPATCH)
+    kept = access.load_i32(RESUME_OFFSET) + emit.i32_const(MATERIALISED) + emit.I32_AND
+    first_slot = imports.owner.layout.first_function_slot - imports.owner.original.imported_functions
+    return b"".join(
+        [
+            emit.local_groups([]),
+            access.fp,
+            place + emit.i32_const(~(KEEP | _DISPATCH)) + emit.I32_AND,
+            kept + emit.i32_const(0) + place + emit.i32_const(KEEP) + emit.I32_AND,
+            b"\x1b\x72",  # select, i32.or
+            additions.memory_access(0x36, RESUME_OFFSET, 2),
+            access.fp,
+            place + emit.i32_const(_DISPATCH - 1) + emit.I32_AND,
+            # NO_DISPATCH, if there is no _DISPATCH: i32.xor, i32.shl, i32.or
+            place + dispatch + emit.I32_AND + dispatch + b"\x73" + emit.i32_const(2) + b"\x74\x72",
+            access.load_i32(0) + emit.i32_const(first_slot) + emit.I32_ADD,
+            emit.return_call_indirect(additions.cold_type(results), additions.slots_table),
+            emit.END,
+        ]
+    )
 
 
 def adapter(plan: FunctionPlan, imports: CompanionImports, target: int) -> bytes:

@@ -21,7 +21,8 @@ ACTIVE: Final = 1
 """The frame has been pushed."""
 
 UNCERTAIN: Final = 2
-"""Some paths have pushed it.  Nothing that may trap is ever executed in this state."""
+"""Some paths have pushed it, and it can't be popped on the way (see ``_early_pops``).  Nothing that may trap
+is ever executed in this state."""
 
 
 @define
@@ -61,6 +62,8 @@ class Label:
     :ivar catches: an exception may lead to its end (for a loop, to its header).
     :ivar targets: of a ``try_table``: where its clauses lead; None for other constructs.
     :ivar at_throw: of a ``try_table``: state merged from all places inside that may throw.
+    :ivar pops: whoever comes to its end with the frame pushed pops it before (see ``_early_pops``).
+    :ivar values: a branch to its end takes values there.
     """
 
     loop: bool
@@ -71,6 +74,8 @@ class Label:
     catches: bool = False
     targets: tuple[Label, ...] | None = None
     at_throw: Flowing | None = None
+    pops: bool = False
+    values: bool = False
 
     def branch(self, state: Flowing) -> None:
         """A branch comes here with this state (a loop's header expects the worst anyway)."""

@@ -29,6 +29,7 @@ __all__ = [
     "ASK",
     "COVER_MEMORIES",
     "DIRECT",
+    "ENTERED",
     "HOOK_SLOT",
     "KIND_CHUNK",
     "KIND_HOT",
@@ -208,6 +209,8 @@ WATCH_BASE = STACK_SIZE
 INSTANCE_ID = WATCH_BASE + 32
 LOOPS = WATCH_BASE + 36
 """Byte: slow twins look at the entries of loops, that is, they may be left there for copies."""
+ENTERED = WATCH_BASE + 40
+"""u32: the slot of the flavour that is being entered directly, on the way from the fast twin to there."""
 SITES_BASE = WATCH_BASE + 64
 
 

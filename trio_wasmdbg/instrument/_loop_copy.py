@@ -123,12 +123,15 @@ class LoopCopyBuilder(FlavourBuilder):
         self._cut_ends = set(self._cut.values())
         self._extras: list[int] = []
         """Positions of those open labels that the original does not have."""
-        super().__init__(plan, imports, options, block=first, inside=inside, tick=tick)
-        self._leaf = False
+        # It has a way out of its own.
+        super().__init__(plan, imports, options, block=first, inside=inside, leave_by=-1, tick=tick)
         self._call_flag = MATERIALISED
         self._settable = unset_at(plan, loop)
         self._now = Flowing(0, self._settable, ACTIVE)
         self._loaded = loaded_locals(plan, loop)
+
+    def _early_pops(self) -> None:
+        """It has its frame all the time."""
 
     # ── labels: two of ours for a loop further out ─────────────────────────────────────────────
 

@@ -49,6 +49,7 @@ class RecordingBuilder(FlavourBuilder):
         *,
         block: int,
         inside: Mapping[int, int],
+        leave_by: int,
         counters: int,
         cut: int,
         tick: Callable[[], None],
@@ -65,7 +66,7 @@ class RecordingBuilder(FlavourBuilder):
         self._traced = options.records != "coverage"
         self._counted = options.records != "trace"
         self._whole = options.records != "branches"
-        super().__init__(plan, imports, options, block=block, inside=inside, tick=tick)
+        super().__init__(plan, imports, options, block=block, inside=inside, leave_by=leave_by, tick=tick)
         self._small = self._small_loops() if self._counted and not self._survey.tries else {}
         self._own: dict[int, int] = {}
         """By leader: the local that its counter is kept in."""
@@ -101,6 +102,9 @@ class RecordingBuilder(FlavourBuilder):
         super()._division(k, instruction, stack)
         if k in self._number:
             self._record(k, instruction.offset)
+
+    def _before_return(self) -> bytes | None:
+        return None
 
     def _at_end(self) -> None:
         super()._at_end()

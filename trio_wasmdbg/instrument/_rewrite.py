@@ -44,6 +44,7 @@ from ..wasm import (
 from . import _emit as emit
 from ._additions import HOOK_TYPE, KEEP, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
 from ._body import FastTwin
+from ._direct import entering
 from ._fast_twin import FastTwinBuilder
 from ._frames import MATERIALISED, MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
 from ._hints import moved_hints
@@ -340,9 +341,10 @@ class _Rewriter:
             slots.append(stub_of[results])
         leaves = [self._leave(results) for results in stub_of]
         stub_types += stub_types
-        first_helper = next_function + len(stubs) + len(leaves)
+        enters = [entering(additions, type_index) for type_index in additions.enters]
+        first_helper = next_function + len(stubs) + len(leaves) + len(enters)
         helpers = [self._helper(key) for key in additions.helpers]
-        types = [*stub_types, *(additions.type_index(type) for type, _ in helpers)]
+        types = [*stub_types, *additions.enters, *(additions.type_index(type) for type, _ in helpers)]
 
         table_count, memory_count = len(module.tables), len(module.memories)
         extra = 3 + len(additions.reference_tables) + len(helpers)  # exports besides one for each item
@@ -408,7 +410,8 @@ class _Rewriter:
             emit_section(SectionId.DATA_COUNT, uleb(module.data_count))
         out += moved_hints(module, ((f.index, f.index, t) for f, t in zip(defined, twins, strict=True)))
         if defined or helpers:
-            self._code_section(out, defined, twins, [*stubs, *leaves, *(code for _, code in helpers)])
+            added = [*stubs, *leaves, *enters, *(code for _, code in helpers)]
+            self._code_section(out, defined, twins, added)
         if SectionId.DATA in by_id:
             edits = global_edits(module, (d.offset for d in module.data_segments))
             emit_section(SectionId.DATA, extend(by_id[SectionId.DATA], [], edits))
