@@ -74,3 +74,14 @@ async def test_a_module_is_let_go(use: Any) -> None:
     await trio.lowlevel.checkpoint()
     gc.collect()
     assert gone() is None
+
+
+async def test_little_of_a_large_function_waits_for_the_garbage_collector() -> None:
+    """A collection that finds a module's worth of objects stalls the trio loop for as long as it takes."""
+    adds = "(local.set $x (i32.add (local.get $x) (i32.const 7)))" * 1_000
+    source = f'(module (func (export "big") (result i32) (local $x i32) {adds} (local.get $x)))'
+    module = await load_module(ENGINE, source, cache=None)
+    await module.slow_twin(0)
+    gc.collect()
+    del module
+    assert gc.collect() < 1_000, "4,000 instructions, and more, were in cycles"

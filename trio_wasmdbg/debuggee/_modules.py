@@ -101,6 +101,13 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._checked_templates: OrderedDict[Key, TypedTemplate] = OrderedDict()
         """See ``_expressions``."""
 
+    def __del__(self) -> None:
+        # Plans and what they belong to are a cycle: with a large function's body in it, the collection that
+        # finds it would stall the trio loop.  May run when __init__ has failed.
+        instrumented = getattr(self, "_instrumented", None)
+        if instrumented is not None:
+            instrumented.forget_details()
+
     def __repr__(self) -> str:
         count = len(self._bodies)
         return f"<GuestModule {self._name or 'unnamed'}, {count} function{'s' if count != 1 else ''}>"

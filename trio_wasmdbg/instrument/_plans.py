@@ -497,6 +497,10 @@ class Instrumented:
             self._cache.pop(oldest, None)
         return details
 
+    def forget_details(self) -> None:
+        """Free what is kept of single functions for a while, and can be worked out again."""
+        self._cache.clear()
+
     def _analyse(self, typed: TypedBody) -> FastTwin:
         plan = self.plan(typed.function.index)
         builder = FastTwinBuilder(

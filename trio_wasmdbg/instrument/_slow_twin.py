@@ -49,6 +49,24 @@ CHUNK: Final = 300
 _FP, _RP, _SCRATCH = FP, RP, 2
 
 
+def _loop_entries(
+    plan: FunctionPlan, imports: CompanionImports, results: tuple[ValType, ...], edge: int
+) -> Callable[[int], bytes]:
+    """Code for where control goes into the loop that begins with an instruction: maybe on in a copy of it.
+
+    No method of the builder's: in a cycle, its body of a large function would wait for a full collection.
+
+    :param edge: index of the function that counts rounds.
+    """
+
+    def into_loop(k: int) -> bytes:
+        if imports.shared_memory:
+            return b""
+        return edge_code(plan, imports.additions, results, k, edge, _FP, _RP)
+
+    return into_loop
+
+
 class SlowTwinBuilder:
     """Makes the functions of one slow twin."""
 
@@ -98,7 +116,7 @@ class SlowTwinBuilder:
         self._results = self._typed.function.type.results
         self._locals: list[ValType] = []
         self._pools: dict[ValType, list[int]] = {}
-        self._edge_function = None if imports.shared_memory else stop + 5
+        self._into_loop = _loop_entries(plan, imports, self._results, stop + 5)
         self._number = number
         self._chunk_size = CHUNK if chunk_size is None else chunk_size
         self._jumps = Jumps(
@@ -189,13 +207,6 @@ class SlowTwinBuilder:
         code = b"".join(out)
         groups = [(1, type) for type in self._locals]
         return emit.local_groups(groups) + code
-
-    def _into_loop(self, k: int) -> bytes:
-        """Where control goes into the loop that begins with instruction *k*: maybe on in a copy of it."""
-        if self._edge_function is None:
-            return b""
-        additions, edge = self._imports.additions, self._edge_function
-        return edge_code(self._plan, additions, self._results, k, edge, _FP, _RP)
 
     def _falls_through(self, k: int) -> bool:
         op = self._typed.instructions[k].op
