@@ -7,7 +7,7 @@ import wasmtime
 from trio_wasmdbg.wasm import decode_module
 from trio_wasmdbg.wasm._leb import read_u32, uleb
 
-__all__ = ["function_of", "grown"]
+__all__ = ["calls_of", "function_of", "grown"]
 
 _FUNCTION, _CODE = 3, 10
 
@@ -34,6 +34,14 @@ def function_of(instructions: int) -> str:
     return f"""(module
       (func $leaf (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
       (func (export "run") (param $x i32) (result i32) {body} (local.get $x)))"""
+
+
+def calls_of(count: int) -> str:
+    """A module whose ``run`` has so many calls in a row."""
+    return f"""(module
+      (func $leaf (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+      (func (export "run") (param $x i32) (result i32)
+        {"(local.set $x (call $leaf (local.get $x)))" * count} (local.get $x)))"""
 
 
 def wasm_of(text: str) -> bytes:

@@ -30,7 +30,8 @@ from tests.instrument._harness import Plain, Rig
 from trio_wasmdbg.instrument import FRAME_MODES, RESUME_OFFSET, FrameMode, instrument
 from trio_wasmdbg.instrument import _emit as emit
 from trio_wasmdbg.instrument._additions import FrameAccess
-from trio_wasmdbg.instrument._fast_twin import AFTER_CALL, ENTRY, LOOP, FastTwinBuilder
+from trio_wasmdbg.instrument._check_sites import AFTER_CALL, ENTRY, LOOP
+from trio_wasmdbg.instrument._fast_twin import FastTwinBuilder
 from trio_wasmdbg.instrument._stores import FrameStores
 from trio_wasmdbg.wasm import decode_module
 

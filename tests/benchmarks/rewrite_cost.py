@@ -33,7 +33,7 @@ from trio_wasmdbg import ModuleCache, prepare_config
 from trio_wasmdbg.instrument import FRAME_MODES, FrameMode, instrument
 from trio_wasmdbg.wasm import decode_module
 
-__all__ = ["Cost", "main", "measure"]
+__all__ = ["Cost", "main", "measure", "one_thread"]
 
 GUESTS: Final = [
     Path(__file__).parents[1] / "guests/hello.wasm",
@@ -89,7 +89,8 @@ def _cpu(work: Callable[[], object]) -> float:
         gc.enable()
 
 
-def _engine() -> wasmtime.Engine:
+def one_thread() -> wasmtime.Engine:
+    """An engine for rewritten modules that compiles on one thread."""
     config = wasmtime.Config()
     prepare_config(config)
     config.parallel_compilation = False
@@ -100,7 +101,7 @@ def measure(path: Path, rounds: int = 3, frames: FrameMode = "exact") -> Cost:
     """Measure one module in one mode."""
     data = path.read_bytes()
     size = len(data)
-    engine, plain_engine = _engine(), wasmtime.Engine(_plain_config())
+    engine, plain_engine = one_thread(), wasmtime.Engine(_plain_config())
     rewritten = instrument(decode_module(data), frames=frames)
     times: dict[str, list[float]] = {"plain": [], "rewrite": [], "compile": [], "cached": []}
     with TemporaryDirectory() as folder:

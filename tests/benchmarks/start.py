@@ -17,7 +17,7 @@ from typing import Final
 import wasmtime
 
 from tests.benchmarks import rewrite_cost
-from tests.benchmarks._generated import function_of, grown
+from tests.benchmarks._generated import calls_of, function_of, grown, wasm_of
 from tests.benchmarks._measure import NotMeasured
 from tests.benchmarks._modes import OURS
 from tests.benchmarks._programs import Program
@@ -27,6 +27,8 @@ from tests.real._catalog import PROGRAMS as REAL
 from tests.real._packages import NotFetched
 from tests.real._report import run as run_real
 from trio_wasmdbg import Guest, events, load_module, make_engine, open_debuggee
+from trio_wasmdbg.instrument import instrument
+from trio_wasmdbg.wasm import decode_module
 
 __all__ = ["first_stop", "measure"]
 
@@ -98,6 +100,19 @@ async def first_stop(
         return 1000 * (clock() - began)
 
 
+def _many_calls(count: int) -> Figure:
+    """Compiling a rewritten function with so many calls, to compiling it as it is: CPU time, one thread."""
+    engine, plain = rewrite_cost.one_thread(), wasm_of(calls_of(count))
+    seconds = []
+    for wasm in (plain, instrument(decode_module(plain)).wasm):
+        began = time.process_time()
+        wasmtime.Module(engine, wasm)
+        seconds.append(time.process_time() - began)
+    note = f"{number(seconds[0])} and {number(seconds[1])} s"
+    what, ratio = f"compiling {count:,} calls in a row", seconds[1] / seconds[0]
+    return Figure(9, what, "exact", ratio, against="plain", spread=note)
+
+
 async def measure(settings: Settings) -> list[Figure | Matrix]:
     """A line for each module and mode, the goals at the worst of them, and first stops."""
     figures: list[Figure | Matrix] = []
@@ -105,17 +120,17 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
         if settings.quick and instructions > 1_000:
             continue
         settings.say(f"first stop in {instructions:,} instructions")
-        took = [await first_stop(instructions) for _ in range(settings.rounds)]
-        what = f"first stop in a function of {instructions:,} instructions"
-        spread = f"least {number(min(took))}, most {number(max(took))}"
-        figures.append(Figure(9, what, "exact", median(took), "ms", spread=spread, goal=("≤", goal)))
-        took = [await first_stop(instructions, step=True) for _ in range(settings.rounds)]
-        spread = f"least {number(min(took))}, most {number(max(took))}"
-        figures.append(Figure(9, "the first step after it", "exact", median(took), "ms", spread=spread))
-        took = [await first_stop(instructions, at=0.9) for _ in range(settings.rounds)]
-        spread = f"least {number(min(took))}, most {number(max(took))}"
-        what = "first stop after nine tenths of it"
-        figures.append(Figure(9, what, "exact", median(took), "ms", spread=spread))
+        size = f"a function of {instructions:,} instructions"
+        for what, at, step in (
+            (f"first stop in {size}", 0.0, False),
+            (f"first step in {size}, after a stop at its beginning", 0.0, True),
+            (f"first stop in the middle of {size}", 0.5, False),
+        ):
+            took = [await first_stop(instructions, at=at, step=step) for _ in range(settings.rounds)]
+            spread = f"least {number(min(took))}, most {number(max(took))}"
+            figures.append(Figure(9, what, "exact", median(took), "ms", spread=spread, goal=("≤", goal)))
+    counts = (5_000,) if settings.quick else (5_000, 20_000, 50_000)
+    figures += map(_many_calls, counts)
     matrix = Matrix(9, "made debuggable: times the plain module", _COLUMNS)
     found: dict[str, list[rewrite_cost.Cost]] = {}
     with modules(settings) as paths:

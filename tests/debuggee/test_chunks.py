@@ -11,7 +11,7 @@ import wasmtime
 
 from tests.benchmarks._generated import function_of
 from tests.debuggee._support import ENGINE
-from trio_wasmdbg import Guest, GuestInstance, events, load_module, open_debuggee
+from trio_wasmdbg import FrameMode, Guest, GuestInstance, events, load_module, open_debuggee
 from trio_wasmdbg.debuggee import _arming, _modules
 from trio_wasmdbg.debuggee._twins import Chunked
 
@@ -267,3 +267,32 @@ async def test_a_breakpoint_far_into_a_large_function_makes_few_chunks() -> None
         finished = await debuggee.finish()
     async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
         assert (await debuggee.finish()).result == finished.result
+
+
+BLOCKS = "(block (br_if 0 (i32.eqz (local.get 0))) (local.set 0 (i32.add (local.get 0) (i32.const 3))))"
+
+
+@pytest.mark.parametrize("frames", ["exact", "live"])
+async def test_a_function_that_neither_calls_nor_loops(frames: FrameMode) -> None:
+    """It is divided by check sites, and has no more made than from the one before the place."""
+    text = f'(module (func (export "run") (param i32) (result i32) {BLOCKS * 800} (local.get 0)))'
+    found: list[GuestInstance] = []
+
+    async def body(guest: Guest) -> Any:
+        module = await load_module(ENGINE, text, cache=None, frames=frames)
+        found.append(await guest.instantiate(None, module))
+        return await guest.call(found[0].func("run"), 5)
+
+    async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+        debuggee.stop_on_instances = True
+        created = await debuggee.run()
+        assert isinstance(created, events.InstanceCreated)
+        at = 9 * 500 + 4
+        debuggee.add_breakpoint(0, offset=created.instance.module.offsets(0)[at])
+        event = await debuggee.run()
+        assert isinstance(event, events.Breakpoint) and event.frame.resume_point == at
+        assert event.frame.local(0) == 5 + 3 * 500
+        (chunked,) = found[0]._chunked.values()
+        assert len(chunked.made) <= 5 and chunked.total > 70
+        event.frame.set_local(0, 7)
+        assert (await debuggee.finish()).result == 7 + 3 * 300

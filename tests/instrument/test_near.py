@@ -10,7 +10,7 @@ import wasmtime
 
 from tests.benchmarks._generated import function_of
 from tests.fuzz._generators import GENERATORS
-from trio_wasmdbg.instrument import FunctionPlan, Instrumented, instrument
+from trio_wasmdbg.instrument import FunctionPlan, Instrumented, _check_sites, instrument
 from trio_wasmdbg.instrument._survey import branch_depths
 from trio_wasmdbg.wasm import ControlFrame, Flow, TypedBody, decode_module
 
@@ -88,9 +88,9 @@ def reached(plan: FunctionPlan) -> dict[int, set[int]]:
                 continue
             here.add(site.address)
             for to in ways(typed, k):
-                into_loop = typed.instructions[to - 1].op.flow is Flow.LOOP and (to, "loop") in kinds
                 called = typed.instructions[k].op.flow is Flow.CALL and (to, "after_call") in kinds
-                if not into_loop and not called:
+                # Of loops, and those that divide large functions.
+                if (to, "loop") not in kinds and not called:
                     open_.append(to)
     return found
 
@@ -101,7 +101,11 @@ def plans(instrumented: Instrumented) -> Iterator[FunctionPlan]:
             yield plan
 
 
-def test_no_way_to_a_place_is_missed() -> None:
+@pytest.mark.parametrize("divided", [False, True])
+def test_no_way_to_a_place_is_missed(monkeypatch: pytest.MonkeyPatch, divided: bool) -> None:
+    if divided:
+        monkeypatch.setattr(_check_sites, "LARGE", 0)
+        monkeypatch.setattr(_check_sites, "CUT", 5)
     compared = fewer = 0
     for wasm in modules():
         for plan in plans(instrument(decode_module(wasm))):

@@ -29,8 +29,8 @@ meanwhile read and write frames, set slots, and arm bytes.
 What it may import: the standard library, attrs, ``trio_wasmdbg.wasm``, ``.addresses`` and ``.errors``.
 
 Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_fast_twin.py`` (with
-``_kinds.py``, ``_survey.py``, ``_flow.py`` for what it knows, ``_body.py``, ``_stores.py`` for its output),
-``_slow_twin.py``, then ``_rewrite.py``.
+``_kinds.py``, ``_survey.py``, ``_outline.py``, ``_flow.py`` for what it knows, ``_body.py``, ``_stores.py``
+for its output), ``_slow_twin.py``, then ``_rewrite.py``.
 """
 
 from ._code_map import CodeMap, Place

@@ -13,6 +13,7 @@ from attrs import define
 
 from ..wasm import TypedBody
 from ._kinds import Kind
+from ._outline import Outline
 from ._survey import WHOLE, Survey, branch_depths
 
 __all__ = ["can_pop_before", "early_pops"]
@@ -50,7 +51,7 @@ def can_pop_before(code: int, values: bool) -> bool:
     return code == _BR or (code == _BR_IF and not values)
 
 
-def early_pops(typed: TypedBody, survey: Survey, *, returns: bool) -> frozenset[int] | None:
+def early_pops(typed: TypedBody | Outline, survey: Survey, *, returns: bool) -> frozenset[int] | None:
     """The constructs to whose ends some paths come with the frame pushed, and some without.
 
     They are given by their opening instructions, and :data:`WHOLE` for the function.  Popped on the way to
@@ -65,7 +66,7 @@ def early_pops(typed: TypedBody, survey: Survey, *, returns: bool) -> frozenset[
     found = set()
     now = _BARE
     open_ = [_Scope(WHOLE, False)]
-    for k, kind in survey.places:
+    for k, kind, _, _ in survey.places:
         if kind in _OTHERS:
             continue
         if _BLOCK <= kind <= _TRY_TABLE:
@@ -109,6 +110,6 @@ def early_pops(typed: TypedBody, survey: Survey, *, returns: bool) -> frozenset[
     return frozenset(found)
 
 
-def _takes_values(typed: TypedBody, opened: int) -> bool:
+def _takes_values(typed: TypedBody | Outline, opened: int) -> bool:
     """Whether a branch to the end of a construct takes values there."""
     return bool(typed.function.type.results if opened == WHOLE else typed.controls[opened].results)

@@ -7,6 +7,7 @@ Spec: "Binary Format, Instructions".
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Final
 
 from ..wasm import ValType, sleb32, sleb64, uleb
@@ -167,6 +168,7 @@ def table_fill(table: int) -> bytes:
     return b"\xfc\x11" + uleb(table)
 
 
+@lru_cache(4096)
 def memarg(align: int, memory: int, offset: int) -> bytes:
     """A memory immediate; *align* is the logarithm (multi-memory: bit 6 says that an index follows)."""
     if memory:

@@ -15,6 +15,7 @@ from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._body import INSERTED
 from ._frames import FrameLayout
+from ._outline import Outline
 
 __all__ = ["MAX_BODY", "MAX_LOCALS", "entry_code", "entry_ranges"]
 
@@ -25,7 +26,9 @@ MAX_LOCALS: Final = 50_000
 """The engine's limit of a function's locals."""
 
 
-def entry_code(typed: TypedBody, frame: FrameLayout, additions: Additions, escapable: bool) -> bytes:
+def entry_code(
+    typed: TypedBody | Outline, frame: FrameLayout, additions: Additions, escapable: bool
+) -> bytes:
     """The body: local declarations and code, without the size."""
     type = typed.function.type
     fp = len(type.params)
@@ -44,7 +47,7 @@ def entry_code(typed: TypedBody, frame: FrameLayout, additions: Additions, escap
     return b"".join(parts)
 
 
-def entry_ranges(typed: TypedBody) -> tuple[array[int], array[int]]:
+def entry_ranges(typed: TypedBody | Outline) -> tuple[array[int], array[int]]:
     """For the code map: all of it was inserted before the function's first instruction."""
     body = typed.function.body
     assert body is not None

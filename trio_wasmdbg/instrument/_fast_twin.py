@@ -30,26 +30,30 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from itertools import compress, count
+from typing import Final
 
 from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
-from ._additions import FIRST_GLOBAL, KEEP, SP, Additions, FrameAccess
+from ._additions import FIRST_GLOBAL, SP, Additions, FrameAccess
 from ._body import BodyWriter, FastTwin
+from ._check_sites import AFTER_CALL, CATCH, ENTRY, LOOP, CheckSites, first_cut
 from ._direct import enter_directly
 from ._entry_twin import MAX_BODY, MAX_LOCALS, entry_code, entry_ranges
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import RESUME_OFFSET, FrameLayout
 from ._kinds import CONVERSIONS, HELPED, Kind, division_can_trap, foreseen_trap
-from ._layout import SITES_BASE
 from ._liveness import Liveness
-from ._pushes import FramePushes
+from ._outline import Outline
 from ._recipes import Recipes
-from ._stores import MANY_OPERANDS, Copied, FrameStores, operand_below, still_stored
-from ._survey import WHOLE, Facts, Survey, branch_depths, call_signature, survey
+from ._stores import MANY_OPERANDS, FrameStores, operand_below, still_stored
+from ._survey import WHOLE, Facts, Place, Survey, branch_depths, call_signature, survey
 
-__all__ = ["AFTER_CALL", "CATCH", "ENTRY", "LOOP", "MAX_BODY", "FastTwinBuilder"]
+__all__ = ["MAX_BODY", "FastTwinBuilder"]
 
-ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
+MANY_CALLS: Final = 2_000
+"""With more of them, each site has a way out of its own: one that many branches lead to takes the compiler
+the square of their number."""
 
 _ASSIGN, _GLOBAL, _SELECT, _DIVISION, _HELPED, _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END = range(11)
 _BRANCH, _BRANCH_IF, _BRANCH_TABLE, _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL, _THROW, _POINT = range(11, 20)
@@ -57,13 +61,13 @@ _TRAPPING = -1
 assert len(Kind) == 21 and Kind.END == _END and Kind.POINT == _POINT
 
 
-class FastTwinBuilder(FramePushes):
+class FastTwinBuilder(CheckSites):
     """Rewrites one function; use once."""
 
     def __init__(
         self,
         module: Module,
-        typed: TypedBody,
+        typed: TypedBody | Outline,
         frame: FrameLayout,
         additions: Additions,
         *,
@@ -108,6 +112,8 @@ class FastTwinBuilder(FramePushes):
         whole = self._survey.whole
         self._early = None if self._must_be_whole(whole) else self._early_pops()
         self._fp_needed = False  # where the frame is not pushed
+        self._many = sum(place[1] == _CALL for place in self._survey.places) > MANY_CALLS
+        self._cut_at = first_cut(typed.count)
         self._call_flag = 0  # of the second word of the frame during calls
         self._labels: list[Label] = []
         self._tries: list[Label] = []
@@ -121,8 +127,8 @@ class FastTwinBuilder(FramePushes):
 
     # ── what flavours do in their own way (see ``_flavour``) ───────────────────────────────────
 
-    def _look(self, typed: TypedBody) -> Survey:
-        return survey(typed)
+    def _look(self, typed: TypedBody | Outline) -> Survey:
+        return survey(typed) if isinstance(typed, TypedBody) else typed.survey
 
     def _global(self, index: int) -> int:
         """The index here of a global of the original."""
@@ -142,9 +148,6 @@ class FastTwinBuilder(FramePushes):
     def _branch(self, kind: int, instruction: Instruction) -> None:
         """A branch; the state has been given to its labels."""
 
-    def _site_address(self, resume_point: int, kind: int) -> int:
-        """Address of the byte of the next check site."""
-        return SITES_BASE + self._first_site + len(self._sites)
 
     def _begin_loop(self, k: int) -> None:
         """The code of a loop begins."""
@@ -163,25 +166,26 @@ class FastTwinBuilder(FramePushes):
     def build(self) -> FastTwin:
         """The rewritten body, or, if it would become larger than the engine allows, an entry twin."""
         typed, writer = self._typed, self._writer
-        instructions, stacks, reachable = typed.instructions, typed.stacks, typed.reachable
+        instructions, reachable = typed.instructions, typed.reachable
         self._prologue()
         since = previous = -1
-        for k, kind in self._places():
-            instruction = instructions[k]
+        for k, kind, assigned, height in self._places():
             if self._now.active == UNCERTAIN:
                 self._settle_before_trap(previous, k)
             previous = k
+            if assigned:
+                now = self._now
+                now.dirty |= assigned
+                now.zero &= ~assigned
+                self._settable &= ~assigned
             if kind == _ASSIGN:
-                if reachable[k]:
-                    bit = 1 << instruction[3]
-                    now = self._now
-                    now.dirty |= bit
-                    now.zero &= ~bit
-                    self._settable &= ~bit
+                continue
+            if kind == _END:
+                self._end(k, bool(reachable[k]))
                 continue
             if kind == _TRAPPING:
                 if reachable[k]:
-                    self._before_trap(k, instruction, stacks[k])
+                    self._before_trap(k, instructions[k], typed.stack(k, height))
                 continue
             if k - since > 2000:
                 since = k
@@ -189,38 +193,42 @@ class FastTwinBuilder(FramePushes):
                 if len(writer.out) > MAX_BODY:
                     break
             if _BLOCK <= kind <= _TRY_TABLE:
-                self._enter(k, kind, instruction, stacks[k], bool(reachable[k]))
-            elif kind == _END:
-                self._end(k, bool(reachable[k]))
-            elif kind == _ELSE:
+                self._enter(k, kind, height, bool(reachable[k]))
+                continue
+            if kind == _ELSE:
                 self._else(k, bool(reachable[k]))
                 self._note_activity(k)
-            elif kind == _GLOBAL:
+                continue
+            instruction = instructions[k]
+            if kind == _GLOBAL:
                 code = b"\x23" if instruction.op.code == 0x23 else b"\x24"
                 writer.replace(instruction, code + uleb(self._global(instruction.imm)))
             elif kind == _RETURN:
                 self._return(instruction, bool(reachable[k]))
             elif reachable[k]:
-                self._execute(k, kind, instruction, stacks[k])
+                self._execute(k, kind, instruction, height)
             else:
                 self._dead(kind, instruction)
-        writer.copy_to(instructions[-1].end)
+        assert typed.function.body is not None
+        writer.copy_to(typed.function.body.end)
         self._at_end()
         writer.out += self._deactivation() + emit.RETURN + emit.END + self._way_out() + emit.END
         return self._finish()
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> list[Place]:
         """What to look at: in order, and instructions that may trap before what else there is about them."""
         places = self._survey.places
         if self._recipes is None:
             return places
-        return sorted([*places, *((k, _TRAPPING) for k in self._survey.traps)])
+        # Then there is a typed body: it does not ask for heights, and its survey has no masks to be split.
+        traps = compress(count(), self._survey.traps)
+        return sorted([*places, *((k, _TRAPPING, 0, 0) for k in traps)])
 
     def _must_be_whole(self, facts: Facts) -> bool:
         """Whether the frame must be whole somewhere in a construct, besides at calls and on the way out."""
         return self._recipes is not None and facts.traps
 
-    def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
+    def _execute(self, k: int, kind: int, instruction: Instruction, height: int) -> None:
         """The rarer kinds."""
         if _BRANCH <= kind <= _BRANCH_TABLE:
             if self._early and self._now.active == ACTIVE:
@@ -230,16 +238,16 @@ class FastTwinBuilder(FramePushes):
                 self._label(depth).branch(self._now)
             self._branch(kind, instruction)
         elif kind == _CALL:
-            self._call(k, instruction, stack)
+            self._call(k, instruction, height)
         elif kind == _DIVISION:
             if division_can_trap(self._typed.instructions, k):
-                self._division(k, instruction, stack)
+                self._division(k, instruction, self._typed.stack(k, height))
         elif kind == _UNREACHABLE:
-            self._unreachable(k, instruction, stack)
+            self._unreachable(k, instruction, self._typed.stack(k, height))
         elif kind == _SELECT:
             # The typed stack shows the first operand as the result: it may be another value now.
-            assert stack is not None
-            self._keep_stored(stack, stack.height - 2)
+            if self._stored is not None:
+                self._keep_stored(self._typed.stack(k, height), height - 3)
         elif kind == _HELPED:
             self._helped(instruction)
         elif kind == _TAIL_CALL:
@@ -250,7 +258,7 @@ class FastTwinBuilder(FramePushes):
         elif kind == _THROW:
             self._throw(k, instruction)
         elif kind == _POINT:
-            self._point(k, instruction, stack)
+            self._point(k, instruction, self._typed.stack(k, height))
 
     # ── what is stored ─────────────────────────────────────────────────────────────────────────
 
@@ -272,42 +280,6 @@ class FastTwinBuilder(FramePushes):
         self._stored = operand_below(stack, high)
 
     # ── ways out ───────────────────────────────────────────────────────────────────────────────
-
-    def _exit(self, resume_point: int, inside: int = 1, *, keep: bool = False) -> bytes:
-        """Goes to the way out from inside so many constructs of ours, besides those of the original.
-
-        The zeros that the frame lacks are written later (see ``_zeros``).
-
-        :param keep: the host may have written them already: what its flag says is kept.
-        """
-        self._unassigned[resume_point] = self._now.zero
-        number = emit.i32_const(resume_point | (KEEP if keep else 0)) + emit.local_set(self._resume_point)
-        return number + emit.br(len(self._labels) + inside)
-
-    def _way_out(self) -> bytes:
-        """Goes on in the slow twin (or the stub) and never comes back; all sites of a function share it."""
-        leave = self._additions.leave(self._type.results)
-        return self._access.fp + emit.local_get(self._resume_point) + emit.return_call(leave)
-
-    def _needed(self, k: int) -> int:
-        """Mask of the locals that the frame must have at instruction *k*."""
-        return -1 if self._live is None else self._live.at(k)
-
-    def _locals(self, needed: int) -> bytes:
-        """Stores those of the locals *needed* that have been assigned and that the frame does not have."""
-        return self._stores.locals(self._now.dirty & needed)
-
-    def _leave(self, operands: list[Copied], resume_point: int, needed: int) -> bytes:
-        """Stores everything that the frame lacks, and goes."""
-        stores = self._stores.operands(operands)
-        return b"".join([self._activation(), stores, self._locals(needed), self._exit(resume_point)])
-
-    def _check(self, resume_point: int, kind: int, cold: bytes) -> None:
-        """A check site.  Each has its own address: of two checks of one byte, Cranelift would delete
-        the second if the first dominates it, and a loop could not be interrupted any more."""
-        address = self._site_address(resume_point, kind)
-        self._sites.append(resume_point << 2 | kind)
-        self._writer.out += b"".join([self._load_byte, uleb(address), emit.IF_EMPTY, cold, emit.END])
 
     def _check_caught(
         self, resume_point: int, types: tuple[ValType, ...], base: int, needed: int
@@ -342,7 +314,7 @@ class FastTwinBuilder(FramePushes):
         label.values = bool(self._type.results)
         self._labels.append(label)
 
-    def _enter(self, k: int, kind: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
+    def _enter(self, k: int, kind: int, height: int, live: bool) -> None:
         """``block``, ``loop``, ``if``, ``try_table``."""
         loop = kind == _LOOP
         if not live:
@@ -351,17 +323,21 @@ class FastTwinBuilder(FramePushes):
         targets = None
         if kind == _TRY_TABLE:
             # Labels count from outside of the try_table.
-            targets = tuple(self._label(catch.label) for catch in instruction.imm.catches)
+            clauses = self._typed.instructions[k].imm.catches
+            targets = tuple(self._label(catch.label) for catch in clauses)
         control = self._typed.controls[k]
         facts = self._survey.facts[k]
         base = control.height
-        if facts.leaves or self._must_be_whole(facts):
-            self._writer.copy_to(instruction.offset)
+        # Operands are looked for only where there are any.
+        wanted = base and (self._stored is not None or facts.leaves or self._recipes is not None)
+        stack = self._typed.stack(k, height) if wanted else None
+        if base and (facts.leaves or self._must_be_whole(facts)):
+            self._writer.copy_to(self._typed.instructions[k].offset)
             self._store_operands(stack, base)
-        else:
+        elif self._stored is not None:
             self._keep_stored(stack, base)
-        catches = facts.catches and not loop
-        label = Label(loop, self._stored, settable=self._settable, catches=catches, targets=targets)
+        caught = facts.catches and not loop
+        label = Label(loop, self._stored, settable=self._settable, catches=caught, targets=targets)
         if kind == _IF:
             label.at_else = self._now.copy()
         if self._early and k in self._early:
@@ -370,9 +346,10 @@ class FastTwinBuilder(FramePushes):
             self._tries.append(label)
         self._labels.append(label)
         if loop:
-            self._enter_loop(k, instruction)
+            self._enter_loop(k)
 
-    def _enter_loop(self, k: int, instruction: Instruction) -> None:
+    def _enter_loop(self, k: int) -> None:
+        instruction = self._typed.instructions[k]
         control, facts, now = self._typed.controls[k], self._survey.facts[k], self._now
         writer = self._writer
         whole = facts.calls or self._must_be_whole(facts)
@@ -427,11 +404,12 @@ class FastTwinBuilder(FramePushes):
         self._stored = label.stored
         self._forget(label)
         if label.catches:
-            instructions = self._typed.instructions
             control = self._typed.controls[k]
-            self._writer.copy_to(instructions[k].end)
-            after = min(k + 1, len(instructions) - 1)
+            self._writer.copy_to(self._typed.instructions[k].end)
+            after = min(k + 1, self._typed.count - 1)
             self._check_caught(after, control.results, control.height, self._needed(k))
+        elif self._is_cut(k, live or label.at_end is not None):
+            self._check_after_end(k)
         self._note_activity(k)
 
     def _forget(self, label: Label) -> None:
@@ -442,15 +420,16 @@ class FastTwinBuilder(FramePushes):
             self._now.dirty &= ~settable
             self._now.zero |= settable
 
-    def _call(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
+    def _call(self, k: int, instruction: Instruction, height: int) -> None:
         arguments, results = call_signature(self._module, instruction)
-        high = (stack.height + 1 if stack is not None else 0) - arguments
+        high = height - arguments
+        stack = self._typed.stack(k, height) if high or self._recipes is not None else None
         writer, stores, now = self._writer, self._stores, self._now
         self._activate(k)
         writer.copy_to(instruction.offset)
         if self._recipes is not None and instruction.op.code != 0x10:
             # It may trap itself.
-            self._store_operands(stack, stack.height + 1 if stack is not None else 0)
+            self._store_operands(stack, height)
         self._store_operands(stack, high)
         writer.out += self._access.store_i32(RESUME_OFFSET, emit.i32_const(k | self._call_flag))
         needed = self._needed(k)
@@ -529,7 +508,7 @@ class FastTwinBuilder(FramePushes):
     def _entry_only(self) -> FastTwin:
         """The function will always run in its slow twin."""
         instructions = self._typed.instructions
-        for k, kind in self._survey.places:
+        for k, kind, _, _ in self._survey.places:
             # Where it got too large, building ended early.
             if kind in (_HELPED, _TAIL_CALL):
                 self._note(kind, instructions[k])

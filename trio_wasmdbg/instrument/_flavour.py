@@ -29,6 +29,7 @@ from ..wasm import Instruction, Operand, TypedBody, ValType, ref_type
 from . import _emit as emit
 from ._additions import KEEP, FrameAccess
 from ._body import FastTwin
+from ._check_sites import LARGE
 from ._cover import covered, is_covered
 from ._fast_twin import FastTwinBuilder
 from ._flow import INACTIVE, UNCERTAIN
@@ -36,9 +37,10 @@ from ._frames import MATERIALISED, RESUME_OFFSET
 from ._imports import CompanionImports
 from ._kinds import HELPED, TRAPS, Kind
 from ._layout import NO_DISPATCH, SITES_BASE
+from ._outline import Outline
 from ._plans import FunctionPlan
 from ._stores import Copied
-from ._survey import Survey, survey
+from ._survey import Place, Survey, survey
 from ._watch import Condition, ConditionPlaces
 from ._zeros import bits, zeros
 
@@ -56,7 +58,7 @@ Recording = Literal["coverage", "trace", "branches", "instructions"]
 """What is recorded: how often each instruction is executed; the last ones, in the ring; both of the first
 ones of blocks; or both of all."""
 
-MOST_OF_A_FLAVOUR: Final = 5_000
+MOST_OF_A_FLAVOUR: Final = LARGE
 """Functions with more of them have no flavours: the engine's compile time grows faster than a function."""
 
 _DISPATCH: Final = NO_DISPATCH >> 2
@@ -121,7 +123,8 @@ class FlavourBuilder(FastTwinBuilder):
 
     # ── indices of a companion ─────────────────────────────────────────────────────────────────
 
-    def _look(self, typed: TypedBody) -> Survey:
+    def _look(self, typed: TypedBody | Outline) -> Survey:
+        assert isinstance(typed, TypedBody)
         points = {k for k in self._options.points if k < self._last}
         if self._options.watched:
             for k, instruction in enumerate(typed.instructions):
@@ -129,7 +132,7 @@ class FlavourBuilder(FastTwinBuilder):
                     points.add(k)
         return survey(typed, points)
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> list[Place]:
         return sorted(super()._places(), key=lambda place: (place[0], place[1] != Kind.POINT, place[1]))
 
     def _entry_only(self) -> FastTwin:

@@ -13,12 +13,14 @@ An exception may come out of a call, or of a throw: what the handlers around nee
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import compress
 from typing import Final
 
 from attrs import define, field
 
 from ..wasm import TypedBody
 from ._kinds import KINDS, Kind
+from ._outline import Outline
 from ._survey import branch_depths
 
 __all__ = ["Liveness", "liveness"]
@@ -76,7 +78,7 @@ class Liveness:
     """
 
     everything: int
-    _typed: TypedBody
+    _typed: TypedBody | Outline
     _places: list[int] = field(factory=list)
     _live: list[int] = field(factory=list)
     _by_place: dict[int, int] = field(factory=dict)
@@ -93,6 +95,7 @@ class Liveness:
             return self.everything
         at = bisect_left(places, k)
         live, next = self._live[at], places[at]
+        assert isinstance(self._typed, TypedBody)
         for instruction in reversed(self._typed.instructions[k:next]):
             code = instruction.op.code
             if code == 0x20:
@@ -102,11 +105,28 @@ class Liveness:
         return live
 
 
-def liveness(typed: TypedBody) -> Liveness:
-    """Find what is live where."""
-    instructions = typed.instructions
+def liveness(typed: TypedBody | Outline) -> Liveness:
+    """Find what is live where.
+
+    Of an outline, it can be asked for places only.
+    """
     count = len(typed.locals)
     everything = (1 << count) - 1
+    between = _between(typed) if isinstance(typed, TypedBody) else _between_words(typed)
+    places, kinds, reads, keeps = between
+    if count * len(places) > MAX_BITS:
+        return Liveness(everything, typed)
+    found = _Pass(typed, places, kinds, reads, keeps).run()
+    return Liveness(everything, typed, places, found, dict(zip(places, found, strict=True)))
+
+
+_Between = tuple[list[int], list[int], list[int], list[int]]
+
+
+def _between(typed: TypedBody) -> _Between:
+    """The places and their kinds, and what is read before it is assigned, and what is not assigned, between
+    each and the one before."""
+    instructions = typed.instructions
     wanted = _WANTED
     # Between two places, what is read before it is assigned, and what is assigned.
     places: list[int] = []
@@ -130,17 +150,58 @@ def liveness(typed: TypedBody) -> Liveness:
                 reads.append(read)
                 keeps.append(~assigned)
                 read = assigned = 0
-    if count * len(places) > MAX_BITS:
-        return Liveness(everything, typed)
-    found = _Pass(typed, places, kinds, reads, keeps).run()
-    return Liveness(everything, typed, places, found, dict(zip(places, found, strict=True)))
+    return places, kinds, reads, keeps
+
+
+_FIRST: Final = bytes(n if n in (0, _ASSIGN + 1, _DIVISION + 1) or n > _BLOCK else 0 for n in range(256))
+
+
+def _between_words(outline: Outline) -> _Between:
+    """The same of an outline."""
+    known, classes = outline.known, outline.classes
+    bits = known.bits
+    # Kinds + 1; 255 for what reads.
+    table = known.kinds.translate(_FIRST)
+    for number, local in enumerate(known.locals):
+        if local == 1:
+            table = table[:number] + b"\xff" + table[number + 1 :]
+    wanted = classes.translate(table)
+    places: list[int] = []
+    kinds: list[int] = []
+    reads: list[int] = []
+    keeps: list[int] = []
+    read = assigned = 0
+    for k, kind, word in zip(
+        compress(range(len(wanted)), wanted),
+        wanted.translate(None, b"\0"),
+        compress(outline.words, wanted),
+        strict=True,
+    ):
+        if kind == 255:
+            bit = bits[word]
+            if not assigned & bit:
+                read |= bit
+        elif kind == _ASSIGN + 1:
+            assigned |= bits[word]
+        else:
+            places.append(k)
+            kinds.append(kind - 1)
+            reads.append(read)
+            keeps.append(~assigned)
+            read = assigned = 0
+    return places, kinds, reads, keeps
 
 
 class _Pass:
     """The pass over the places of one function; use once."""
 
     def __init__(
-        self, typed: TypedBody, places: list[int], kinds: list[int], reads: list[int], keeps: list[int]
+        self,
+        typed: TypedBody | Outline,
+        places: list[int],
+        kinds: list[int],
+        reads: list[int],
+        keeps: list[int],
     ) -> None:
         self._typed = typed
         self._places = places

@@ -57,6 +57,7 @@ from ..wasm import (
 )
 from . import _emit as emit
 from ._additions import SP, Additions, FrameAccess
+from ._check_sites import LOOP
 from ._flavour import FlavourBuilder, FlavourOptions, NoFlavourError
 from ._flow import ACTIVE, Flowing, Label
 from ._frames import MATERIALISED, RESUME_OFFSET
@@ -65,7 +66,7 @@ from ._kinds import KINDS, Kind
 from ._layout import KIND_HOT, LOOPS, NO_DISPATCH
 from ._plans import FunctionPlan
 from ._stores import Copied, operand_below
-from ._survey import branch_depths
+from ._survey import Place, branch_depths
 from ._zeros import bits, zeros
 
 __all__ = ["LoopCopyBuilder", "copy_type", "edge_code", "edge_function", "loop_adapter"]
@@ -180,10 +181,10 @@ class LoopCopyBuilder(FlavourBuilder):
 
     # ── the way in ─────────────────────────────────────────────────────────────────────────────
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> list[Place]:
         # What is to be done before the loop has been done: control is on its way into it.
         here = self._loop, int(Kind.LOOP)
-        places = [place for place in super()._places() if place[0] > self._loop or place == here]
+        places = [place for place in super()._places() if place[0] > self._loop or place[:2] == here]
         for other, end in self._cut.items():
             places = [place for place in places if not other < place[0] < end]
         return places
@@ -207,7 +208,7 @@ class LoopCopyBuilder(FlavourBuilder):
     def _open_path(self) -> None:
         """Opens what the loop stands in, and goes to the loop."""
         control = self._typed.controls[self._loop]
-        stack = self._typed.stacks[self._loop]
+        stack = self._typed.stack(self._loop, control.height + len(control.params))
         operands: list[Operand] = []
         node = stack
         while node is not None:
@@ -249,13 +250,14 @@ class LoopCopyBuilder(FlavourBuilder):
 
     # ── what comes after the loop ──────────────────────────────────────────────────────────────
 
-    def _enter(self, k: int, kind: int, instruction: Instruction, stack: Operand | None, live: bool) -> None:
+    def _enter(self, k: int, kind: int, height: int, live: bool) -> None:
         opening = None
         if kind == Kind.TRY_TABLE and self._extras:
+            instruction = self._typed.instructions[k]
             opening = self._try_table(instruction, instruction.imm.block.params)
-        super()._enter(k, kind, instruction, stack, live)
+        super()._enter(k, kind, height, live)
         if opening is not None:
-            self._writer.replace(instruction, opening)
+            self._writer.replace(self._typed.instructions[k], opening)
 
     def _else(self, k: int, live: bool) -> None:
         end = self._cut.get(k)
@@ -294,7 +296,12 @@ class LoopCopyBuilder(FlavourBuilder):
             self._now = after.at_end
         self._stored = after.stored
         self._forget(after)
+        if self._is_cut(k, after.at_end is not None):
+            self._check_after_end(k)
         self._note_activity(k)
+
+    def _is_cut(self, k: int, live: bool) -> bool:
+        return live and (k + 1, LOOP) in self._addresses
 
     def _go_back_to(self, scope: ControlFrame) -> None:
         """Leaves for the header of a loop further out, whose parameters are on the operand stack."""

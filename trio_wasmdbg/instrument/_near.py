@@ -89,6 +89,8 @@ def nearest_sites(
             if reach and site_at(j + 1):
                 reach = False
         elif code == _END:
+            # Whoever comes to the end comes by the site that may be behind it.
+            reach = reach and not site_at(j + 1)
             stack.append(_Open(reach, j))
         elif code == _ELSE:
             if not stack:

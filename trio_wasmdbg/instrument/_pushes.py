@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from ..wasm import Instruction, TypedBody
 from . import _emit as emit
 from ._additions import SP, FrameAccess
@@ -12,6 +10,7 @@ from ._early_pops import can_pop_before, early_pops
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
 from ._frames import FrameLayout
 from ._kinds import Kind
+from ._outline import Outline
 from ._survey import Survey, branch_depths
 
 __all__ = ["FramePushes"]
@@ -26,7 +25,7 @@ class FramePushes:
         only.
     """
 
-    _typed: TypedBody
+    _typed: TypedBody | Outline
     _survey: Survey
     _writer: BodyWriter
     _frame: FrameLayout
@@ -95,10 +94,10 @@ class FramePushes:
 
     def _settle_before_trap(self, after: int, before: int) -> None:
         """Pushes the frame, which some paths have done, before the next instruction that may trap."""
-        traps = self._survey.traps
-        at = bisect_left(traps, after + 1)
-        if at < len(traps) and traps[at] < before and self._typed.reachable[traps[at]]:
-            self._activate(traps[at])
+        at = self._survey.trap_between(after + 1, before)
+        # Between two places, all of the code can be reached or none.
+        if at >= 0 and self._typed.reachable[before]:
+            self._activate(at)
 
     def _note_activity(self, k: int) -> None:
         active = self._now.active == ACTIVE

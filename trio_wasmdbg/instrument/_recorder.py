@@ -28,6 +28,7 @@ from ._imports import CompanionImports
 from ._kinds import KINDS, Kind, division_can_trap
 from ._layout import TRACE_ENTRIES
 from ._plans import FunctionPlan
+from ._survey import Place
 from ._trace import BLOCK, SHIFT, STEP
 
 __all__ = ["RecordingBuilder"]
@@ -81,14 +82,15 @@ class RecordingBuilder(FlavourBuilder):
 
     # ── blocks ─────────────────────────────────────────────────────────────────────────────────
 
-    def _places(self) -> list[tuple[int, int]]:
+    def _places(self) -> list[Place]:
         reachable = self._typed.reachable
-        added = [(k, int(Kind.RECORD)) for k in self._leaders if k < self._last and reachable[k]]
+        # Nothing is done with operands there.
+        added = [(k, int(Kind.RECORD), 0, 0) for k in self._leaders if k < self._last and reachable[k]]
         rank = {int(Kind.POINT): 0, int(Kind.RECORD): 1}
         places = [*super()._places(), *added]
         return sorted(places, key=lambda place: (place[0], rank.get(place[1], 2), place[1]))
 
-    def _execute(self, k: int, kind: int, instruction: Instruction, stack: Operand | None) -> None:
+    def _execute(self, k: int, kind: int, instruction: Instruction, height: int) -> None:
         if kind == Kind.RECORD:
             own = KINDS.get(instruction.op.code)
             # Before these the function may leave, for a twin that counts the block itself.
@@ -96,7 +98,7 @@ class RecordingBuilder(FlavourBuilder):
             if not leaves and own != _UNREACHABLE:
                 self._record(k, instruction.offset)
         else:
-            super()._execute(k, kind, instruction, stack)
+            super()._execute(k, kind, instruction, height)
 
     def _division(self, k: int, instruction: Instruction, stack: Operand | None) -> None:
         super()._division(k, instruction, stack)
@@ -136,15 +138,15 @@ class RecordingBuilder(FlavourBuilder):
                     found[control.start] = blocks
         return found
 
-    def _enter_loop(self, k: int, instruction: Instruction) -> None:
-        self._writer.copy_to(instruction.offset)
+    def _enter_loop(self, k: int) -> None:
+        self._writer.copy_to(self._typed.instructions[k].offset)
         for number, leader in enumerate(self._small.get(k, ())):
             if number == len(self._locals_of_counters):
                 self._locals_of_counters.append(self._writer.local(I64))
             own = self._own[leader] = self._locals_of_counters[number]
             load = self._additions.memory_access(0x29, self._counters + 8 * self._number[leader], 3)
             self._writer.out += emit.i32_const(0) + load + emit.local_set(own)
-        super()._enter_loop(k, instruction)
+        super()._enter_loop(k)
 
     def _recorded(self, k: int) -> bytes:
         """Code that notes the block that begins with instruction *k*."""

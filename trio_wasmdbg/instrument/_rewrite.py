@@ -55,10 +55,12 @@ from ._limits import check_limits, size_of_type, size_of_types
 from ._liveness import liveness
 from ._modes import FrameMode
 from ._opaque import opaque_twin
+from ._outline import NoOutlineError, Outline, outline
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._recipes import Recipes
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
 from ._shared import collect, has_shared_memory
+from ._words import Words
 
 __all__ = ["entered_from_outside", "instrument"]
 
@@ -107,6 +109,8 @@ class _Rewriter:
         self._escapable = entered_from_outside(module)
         self._first_slot = Layout.of(0, 0).first_function_slot - module.imported_functions
         self._tail_called: set[int] = set()
+        self._words = Words(module)
+        self._outlined = frames != "post-mortem" and not has_shared_memory(module)
         self._numeric = all(g.type.valtype.is_num for g in module.globals) and all(
             type.is_num
             for entry in module.types
@@ -130,10 +134,9 @@ class _Rewriter:
             done += place.end - place.start if place is not None else 0
             first_sites.append(sites)
             try:
-                typed = type_body(module, function, self._tick)
-                frame = self._frame(typed)
-                twin = self._fast_twin(typed, frame, sites)
+                typed, frame, twin = self._rewritten(function, sites)
                 if shared:
+                    assert isinstance(typed, TypedBody)
                     collect(self._additions, typed)
             except UnsupportedFeatureError as error:
                 twins.append(opaque_twin(module, function, error, self._tail_called))
@@ -142,10 +145,10 @@ class _Rewriter:
                 counts.append(0)
                 continue
             frames.append(frame)
-            counts.append(len(typed.instructions))
+            counts.append(typed.count)
             twins.append(twin)
             sites += len(twin.sites)
-            since += len(typed.instructions)
+            since += typed.count
             # Else two of them would be there at a time; they are larger than all else together.
             del typed
             if since >= 2000:
@@ -160,8 +163,7 @@ class _Rewriter:
             if index >= imported and index not in result.opaque:
                 self._escapable.add(index)
                 at = index - imported
-                typed = type_body(module, module.functions[index], self._tick)
-                twins[at] = self._fast_twin(typed, frames[at], first_sites[at])
+                _, _, twins[at] = self._rewritten(module.functions[index], first_sites[at])
         stubs = len({function.type.results for function in defined})
         result.layout = layout = Layout.of(sites, sum(counts), len(defined), stubs)
         stop_base = layout.stops_base
@@ -183,22 +185,39 @@ class _Rewriter:
 
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
-    def _fast_twin(self, typed: TypedBody, frame: FrameLayout, first_site: int) -> FastTwin:
+    def _rewritten(
+        self, function: Function, first_site: int
+    ) -> tuple[TypedBody | Outline, FrameLayout, FastTwin]:
+        """Its outline, if it has one, else its typed body; and what is made of that."""
+        if self._outlined:
+            try:
+                shape = outline(self._module, self._words, function, self._tick)
+                frame = self._frame(shape)
+                return shape, frame, self._fast_twin(shape, frame, first_site)
+            except NoOutlineError:
+                pass
+        typed = type_body(self._module, function, self._tick)
+        frame = self._frame(typed)
+        return typed, frame, self._fast_twin(typed, frame, first_site)
+
+    def _fast_twin(self, typed: TypedBody | Outline, frame: FrameLayout, first_site: int) -> FastTwin:
         index = typed.function.index
         builder = FastTwinBuilder(
             self._module, typed, frame, self._additions,
             escapable=index in self._escapable,
             first_site=first_site, live=liveness(typed) if self._mode == "live" else None,
-            recipes=Recipes(typed) if self._mode == "post-mortem" else None, tick=self._tick,
+            recipes=Recipes(typed) if isinstance(typed, TypedBody) and self._mode == "post-mortem" else None,
+            tick=self._tick,
         )  # fmt: skip
         twin = builder.build()
         self._tail_called |= builder.tail_called
         # What only a function that is looked at needs is worked out again then.
         return evolve(twin, unassigned={}, activity=[])
 
-    def _frame(self, typed: TypedBody) -> FrameLayout:
+    def _frame(self, typed: TypedBody | Outline) -> FrameLayout:
         """The frame's layout; appends the tables for its references."""
-        types = self._slot_types(typed)
+        # Outlines have numbers only.
+        types = self._slot_types(typed) if isinstance(typed, TypedBody) else ()
         wide = False
         for type in types:
             if type.is_ref:

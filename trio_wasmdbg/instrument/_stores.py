@@ -35,7 +35,7 @@ class FrameStores:
         self._frame = frame
         self._access = access
         self._additions = additions
-        self._locals: dict[int, bytes] = {}
+        self._groups: dict[tuple[int, int], bytes] = {}
         self._masks: dict[int, bytes] = {}
 
     def locals(self, mask: int) -> bytes:
@@ -44,14 +44,20 @@ class FrameStores:
             return b""
         code = self._masks.get(mask)
         if code is None:
-            frame, stores, parts = self._frame, self._locals, []
-            for i in bits(mask):
-                store = stores.get(i)
-                if store is None:
-                    store = self._access.store_local(frame.locals[i], frame.local(i), i)
-                    stores[i] = store
-                parts.append(store)
-            code = self._masks[mask] = b"".join(parts)
+            # Masks differ, but not everywhere: what eight neighbours need comes again and again.
+            groups = enumerate(mask.to_bytes((mask.bit_length() + 7) // 8, "little"))
+            code = b"".join([self._group(number, few) for number, few in groups if few])
+            self._masks[mask] = code
+        return code
+
+    def _group(self, number: int, few: int) -> bytes:
+        """Stores those of *few*, a mask, of the eight locals from ``8 * number`` on."""
+        code = self._groups.get((number, few))
+        if code is None:
+            frame, store = self._frame, self._access.store_local
+            code = self._groups[number, few] = b"".join(
+                [store(frame.locals[i], frame.local(i), i) for i in bits(few << 8 * number)]
+            )
         return code
 
     def operands(self, copied: list[Copied]) -> bytes:

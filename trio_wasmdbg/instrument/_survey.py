@@ -6,7 +6,6 @@ inside, is there a call inside, and can the function leave for its slow twin fro
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from itertools import compress, count
 from operator import attrgetter, itemgetter
@@ -17,7 +16,7 @@ from attrs import define, frozen
 from ..wasm import OPS, BrTable, Instruction, Module, TypedBody, ValType
 from ._kinds import KINDS, TRAPS, Kind, division_can_trap
 
-__all__ = ["WHOLE", "Facts", "Survey", "branch_depths", "call_signature", "survey"]
+__all__ = ["WHOLE", "Facts", "Place", "Survey", "branch_depths", "call_signature", "survey"]
 
 WHOLE: Final = -1
 """Key of the facts about the whole function."""
@@ -42,7 +41,7 @@ _CLASSES: Final = {
 }
 _KIND_OF: Final = bytes(n & 0x7F for n in range(256))
 _NUMBER_OF: Final = bytes(max(n & 0x7F, 1) - 1 for n in range(256))
-_TRAP_OF: Final = bytes(n & 0x80 for n in range(256))
+_TRAP_OF: Final = bytes(n >> 7 for n in range(256))
 
 
 class Facts(NamedTuple):
@@ -65,20 +64,35 @@ class Facts(NamedTuple):
     catches: bool = False
 
 
+Place = tuple[int, int, int, int]
+"""An instruction that the fast twin must look at:
+
+* its ordinal;
+* its :class:`~._kinds.Kind`;
+* mask of the locals that have been assigned since the place before, by instructions that can be reached and
+  are no places themselves; those that are (``ASSIGN``) count as well;
+* operands on the stack before it; of no meaning where it can't be reached.
+"""
+
+
 @frozen
 class Survey:
     """What the pass has found.
 
-    :ivar places: ordinals of the instructions that the fast twin must look at, with their kinds.
-    :ivar traps: ordinals of the instructions that may trap by themselves.
+    :ivar places: of the instructions that the fast twin must look at.
+    :ivar traps: a byte for each instruction, not 0 if it may trap by itself.
     :ivar facts: by the ordinal of the construct's opening instruction, and by :data:`WHOLE`.
     :ivar tries: an exception is caught somewhere.
     """
 
-    places: list[tuple[int, int]]
-    traps: list[int]
+    places: list[Place]
+    traps: bytes
     facts: dict[int, Facts]
     tries: bool
+
+    def trap_between(self, low: int, high: int) -> int:
+        """The first instruction of ``[low, high)`` that may trap by itself; -1 if there is none."""
+        return self.traps.find(1, low, high)
 
     @property
     def whole(self) -> Facts:
@@ -88,7 +102,7 @@ class Survey:
 
 @define
 class _Scope:
-    """An open construct during the survey; ``assigned``, ``calls`` and ``leaves`` are those around it.
+    """An open construct during the survey; ``assigned``, ``calls``, ``leaves``, ``traps`` are of that around.
 
     :ivar loops: number of loops that are open around its end, or for a loop, itself included.
     :ivar at_end: the least ``passed`` of the branches to its end.
@@ -101,6 +115,7 @@ class _Scope:
     assigned: int
     calls: bool
     leaves: bool
+    traps: bool
     at_end: int = _UNBRANCHED
     at_else: int = _UNBRANCHED
     endless: bool = False
@@ -116,21 +131,29 @@ def survey(typed: TypedBody, points: Iterable[int] = ()) -> Survey:
     # Nothing here is executed by Python for each instruction, but by the iterators: four times as fast.
     classes = bytes(map(_CLASSES.__getitem__, map(_CODE, map(_OP, instructions))))
     kinds = classes.translate(_KIND_OF)
-    places = list(compress(zip(count(), classes.translate(_NUMBER_OF)), kinds))
+    seen = list(compress(zip(count(), classes.translate(_NUMBER_OF)), kinds))
     extra = [(k, _POINT) for k in points if reachable[k]]
     if extra:
-        places = sorted(places + extra, key=lambda place: (place[0], place[1] != _POINT))
-    traps = list(compress(count(), classes.translate(_TRAP_OF)))
+        seen = sorted(seen + extra, key=lambda place: (place[0], place[1] != _POINT))
+    traps = classes.translate(_TRAP_OF)
+    last, trapping = -1, False
+    places: list[Place] = []
 
     facts: dict[int, Facts] = {}
     assigned, calls, leaves = 0, False, False
     # Of the open loops, the outermost `passed` ones have certainly come by a call since their header.
     loops, passed = 0, 0
     tries = False
-    open_ = [_Scope(WHOLE, False, 0, 0, False, False)]
-    for k, kind in places:
+    open_ = [_Scope(WHOLE, False, 0, 0, False, False, False)]
+    for k, kind in seen:
+        stack = typed.stacks[k]
+        bit = 1 << instructions[k][3] if kind == _ASSIGN else 0
+        places.append((k, kind, bit if reachable[k] else 0, 0 if stack is None else stack.height + 1))
+        if not trapping:
+            trapping = traps.find(1, last + 1, k + 1) >= 0
+        last = k
         if kind == _ASSIGN:
-            assigned |= 1 << instructions[k][3]
+            assigned |= bit
         elif _BLOCK <= kind <= _TRY_TABLE:
             loop = kind == _LOOP
             loops += loop
@@ -138,20 +161,19 @@ def survey(typed: TypedBody, points: Iterable[int] = ()) -> Survey:
                 for catch in instructions[k].imm.catches:
                     # Labels count from outside of the try_table.
                     open_[-1 - catch.label].catches = tries = True
-            scope = _Scope(k, loop, loops, assigned, calls, leaves)
+            scope = _Scope(k, loop, loops, assigned, calls, leaves, trapping)
             open_.append(scope)
             if kind == _IF:
                 scope.at_else = passed
-            assigned, calls, leaves = 0, False, loop
+            assigned, calls, leaves, trapping = 0, False, loop, False
         elif kind == _END:
             scope = open_.pop()
             leaves = leaves or scope.catches
-            start = scope.opened
-            inside = bisect_left(traps, k) > bisect_left(traps, start)
-            facts[start] = Facts(assigned, calls, leaves, inside, scope.endless, scope.catches)
+            facts[scope.opened] = Facts(assigned, calls, leaves, trapping, scope.endless, scope.catches)
             assigned |= scope.assigned
             calls |= scope.calls
             leaves |= scope.leaves
+            trapping |= scope.traps
             passed = min(passed if reachable[k] else _UNBRANCHED, scope.at_end, scope.at_else)
             loops -= scope.loop
             passed = min(passed, loops)

@@ -34,6 +34,8 @@ def uleb(n: int) -> bytes:
     """*n* >= 0 as unsigned LEB128, the shortest way."""
     if 0 <= n < 128:
         return _ONE_BYTE[n]
+    if 0 <= n < 0x4000:
+        return bytes((n & 0x7F | 0x80, n >> 7))
     if n < 0:
         raise ValueError(f"{n} is negative")
     out = bytearray()
@@ -59,6 +61,8 @@ def uleb_padded(n: int, length: int = 5) -> bytes:
 def _sleb(n: int, bits: int) -> bytes:
     if -64 <= n < 64:
         return _ONE_BYTE[n & 0x7F]
+    if -0x2000 <= n < 0x2000:
+        return bytes((n & 0x7F | 0x80, n >> 7 & 0x7F))
     if not -(1 << bits - 1) <= n < 1 << bits - 1:
         raise ValueError(f"{n} is not a signed {bits}-bit integer")
     out = bytearray()

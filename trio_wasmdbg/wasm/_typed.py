@@ -93,6 +93,15 @@ class TypedBody:
     locals: tuple[ValType, ...] = field(repr=False)
     max_height: int
 
+    @property
+    def count(self) -> int:
+        """Number of instructions."""
+        return len(self.instructions)
+
+    def stack(self, k: int, height: int) -> Operand | None:
+        """The operand stack before instruction *k*, which has so many operands."""
+        return self.stacks[k]
+
 
 def operand_types(stack: Operand | None) -> tuple[ValType, ...]:
     """The types on a stack, bottom first."""
