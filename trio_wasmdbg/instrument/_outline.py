@@ -50,15 +50,20 @@ class NoOutlineError(Exception):
 
 
 class _Instructions(dict[int, Instruction]):
-    """Instructions by ordinal, decoded when they are wanted."""
+    """Instructions by ordinal, decoded when they are wanted.
 
-    def __init__(self, outline: Outline) -> None:
+    It does not know the outline: in a cycle, that would wait for a collection.
+    """
+
+    def __init__(self, known: Words, words: list[bytes], offsets: array[int]) -> None:
         super().__init__()
-        self._outline = outline
+        self._known = known
+        self._words = words
+        self._offsets = offsets
 
     def __missing__(self, k: int) -> Instruction:
-        offsets = self._outline.offsets
-        decoded = self._outline.known.instruction(self._outline.words[k])
+        offsets = self._offsets
+        decoded = self._known.instruction(self._words[k])
         found = self[k] = Instruction(offsets[k], offsets[k + 1], decoded.op, decoded.imm)
         return found
 
@@ -91,7 +96,7 @@ class Outline:
     _steps: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.instructions = _Instructions(self)
+        self.instructions = _Instructions(self.known, self.words, self.offsets)
 
     @property
     def count(self) -> int:
