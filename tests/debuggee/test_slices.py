@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from tests.debuggee._support import body_of, debug, load, run_to
 from tests.debuggee.test_counted_steps import PROGRAM as VARIED
 from trio_wasmdbg import Debuggee, Guest, GuestInstance, events, open_debuggee, prepare_config
 from trio_wasmdbg.debuggee import _slices
+from trio_wasmdbg.debuggee._arming import Arming
 from trio_wasmdbg.debuggee._slices import PROMISING, may_block
 
 # Short from stop to stop; then a loop without end.
@@ -44,9 +46,16 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def ended_all_the_time(debuggee: Debuggee) -> Iterator[None]:
-    """While the block lasts, each run of the guest's is ended as soon as somebody gets to it."""
+    """While the block lasts, each run of the guest's is ended: in the trio thread at its first check, in
+    others as soon as somebody gets to it."""
     arming = debuggee._core.arming
     over = threading.Event()
+    watchman = _slices._watchman
+    watch = watchman.watch
+
+    def end_at_once(watched: Arming) -> None:
+        watch(watched)
+        watched.end_slice(watched.run)
 
     def end() -> None:
         while not over.is_set():
@@ -55,7 +64,8 @@ def ended_all_the_time(debuggee: Debuggee) -> Iterator[None]:
     thread = threading.Thread(target=end)
     thread.start()
     try:
-        yield
+        with patch.object(watchman, "watch", end_at_once):
+            yield
     finally:
         over.set()
         thread.join()
