@@ -102,7 +102,9 @@ class FastTwinBuilder(CheckSites):
         self._sites = array("I")
         # i32.const 0, i32.load8_u without the offset, which differs
         self._load_byte = emit.i32_const(0) + additions.memory_access(0x2D, 0)[:-1]
-        self._at_entry = enter_directly(module, typed.function, additions, self._load_byte, first_site)
+        self._at_entry = enter_directly(
+            module, typed.function, additions, self._load_byte, first_site, escapable=escapable
+        )
         self._unassigned: dict[int, int] = {}
         count = len(self._type.params)
         parameters = (1 << count) - 1
