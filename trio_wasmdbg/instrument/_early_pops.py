@@ -7,8 +7,6 @@ read it.  In recursions these are half of all activations.
 
 from __future__ import annotations
 
-from typing import Final
-
 from attrs import define
 
 from ..wasm import TypedBody
@@ -27,10 +25,6 @@ _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END, _BRANCH, _BRANCH_TABLE, _RETURN, _C
         Kind.RETURN, Kind.CALL,
     )
 )  # fmt: skip
-_OTHERS: Final = frozenset(int(kind) for kind in Kind) - {
-    _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END, *range(_BRANCH, _BRANCH_TABLE + 1), _RETURN, _CALL,
-}  # fmt: skip
-
 
 @define
 class _Scope:
@@ -67,9 +61,9 @@ def early_pops(typed: TypedBody | Outline, survey: Survey, *, returns: bool) -> 
     now = _BARE
     open_ = [_Scope(WHOLE, False)]
     for k, kind, _, _ in survey.places:
-        if kind in _OTHERS:
-            continue
-        if _BLOCK <= kind <= _TRY_TABLE:
+        if kind < _BLOCK:
+            continue  # most of them
+        if kind <= _TRY_TABLE:
             if kind == _LOOP and reachable[k] and facts[k].calls:
                 now = _PUSHED  # before the loop
             open_.append(_Scope(k, kind == _LOOP, at_else=now if kind == _IF and reachable[k] else _NEITHER))
@@ -85,6 +79,8 @@ def early_pops(typed: TypedBody | Outline, survey: Survey, *, returns: bool) -> 
                 now = _BARE
             elif scope.at_end:
                 now = scope.at_end
+            if now == _PUSHED and _all_pushed(open_):
+                break
         elif kind == _ELSE:
             scope = open_[-1]
             if reachable[k]:
@@ -95,11 +91,14 @@ def early_pops(typed: TypedBody | Outline, survey: Survey, *, returns: bool) -> 
         elif not reachable[k]:
             continue
         elif kind == _CALL:
-            now = _PUSHED
+            if now != _PUSHED:
+                now = _PUSHED
+                if _all_pushed(open_):
+                    break
         elif kind == _RETURN:
             if returns:
                 open_[0].at_end |= now
-        else:
+        elif _BRANCH <= kind <= _BRANCH_TABLE:
             code = instructions[k].op.code
             for depth in branch_depths(instructions[k]):
                 scope = open_[-1 - depth]
@@ -108,6 +107,11 @@ def early_pops(typed: TypedBody | Outline, survey: Survey, *, returns: bool) -> 
                     if now == _PUSHED and not can_pop_before(code, _takes_values(typed, scope.opened)):
                         scope.fixed = True
     return frozenset(found)
+
+
+def _all_pushed(open_: list[_Scope]) -> bool:
+    """Whether no path without the frame leads anywhere any more."""
+    return not any((scope.at_end | scope.at_else) & _BARE for scope in open_)
 
 
 def _takes_values(typed: TypedBody | Outline, opened: int) -> bool:
