@@ -34,6 +34,8 @@ def test_corpus(path: Path) -> None:
     assert compare(data, int(seed) if seed.isdigit() else 0) == []
 
 
+# Each example is run in every mode; and where one fails, finding a smaller one takes a while.
+@pytest.mark.timeout(900)
 @settings(
     max_examples=40,
     deadline=None,

@@ -200,6 +200,26 @@ async def test_left_over_memory_maps() -> None:
     assert re.search(r"left over after .*: memory maps: ", found)
 
 
+async def test_left_over_compiled_code() -> None:
+    modules: list[wasmtime.Module] = []
+
+    async def compiles(guest: Guest) -> None:
+        modules.append(wasmtime.Module(ENGINE, "(module)"))
+
+    found = await found_with(compiles, cycles=240, debuggees=1)
+    modules.clear()
+    assert re.search(r"left over after .*: objects: wasmtime.Module: ", found)
+
+
+async def test_what_modules_keep_is_not_left_over() -> None:
+    before = dict.fromkeys(_stress._census._MUST_BE_ZERO, 0)
+    before |= {"companions": 5, "functions in companions": 9, "objects: wasmtime.Module": 40, "threads": 3}
+    now = before | {"companions": 65, "functions in companions": 99, "objects: wasmtime.Module": 100}
+    assert _stress._census.growth(before, now) == []
+    now["objects: wasmtime.Module"] += 21
+    assert _stress._census.growth(before, now) == ["objects: wasmtime.Module: 40 before, 121 now"]
+
+
 async def test_left_over_host_functions() -> None:
     """They live as long as their linker, or a store that can call them."""
     linkers: list[wasmtime.Linker] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from .. import capi
+from ._modules import LIVING
 from ._threads import GUEST_THREAD
 
 __all__ = ["process_census"]
@@ -23,6 +24,11 @@ def process_census() -> dict[str, int]:
         functions that linkers and stores which are still open can call;
     ``"guest threads"``
         threads in which a guest computes;
+    ``"companions"``
+        compiled companion modules that are kept for further instances, by modules that are in use; there is
+        a bound for each module;
+    ``"functions in companions"``
+        slow twins, flavours and copies of loops in these;
     ``"memory maps"``
         of the whole process; missing where the system does not say (it is Linux's to say).
     """
@@ -33,6 +39,9 @@ def process_census() -> dict[str, int]:
         "host functions": capi.live_host_functions(),
         "guest threads": sum(thread.name == GUEST_THREAD for thread in threading.enumerate()),
     }
+    kept = [module._kept() for module in list(LIVING)]
+    found["companions"] = sum(companions for companions, _ in kept)
+    found["functions in companions"] = sum(functions for _, functions in kept)
     maps = capi.memory_maps_in_use()
     if maps is not None:
         found["memory maps"] = maps

@@ -96,6 +96,14 @@ class Batches:
     _counters_used: int = 0
     _numbers: Iterator[int] = field(factory=itertools.count)
 
+    def __len__(self) -> int:
+        return len(self._named)
+
+    @property
+    def functions(self) -> int:
+        """How many flavours are in them."""
+        return len(self._made)
+
     async def get(self, function: int, key: FlavourKey) -> Batch:
         """The companion with a flavour of a function, which has those of others as well; a checkpoint.
 

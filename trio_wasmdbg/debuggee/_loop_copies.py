@@ -39,6 +39,11 @@ class LoopCopies:
     def __len__(self) -> int:
         return len(self._made)
 
+    @property
+    def functions(self) -> int:
+        """How many copies of loops are in them."""
+        return self._made.functions
+
     async def get(self, function: int, key: FlavourKey, loop: int) -> tuple[Twin, range]:
         """The compiled companion that holds a copy of a loop; a checkpoint.
 

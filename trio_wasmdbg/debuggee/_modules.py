@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 import wasmtime
@@ -65,6 +66,10 @@ _CHUNK = 100
 """Instructions of such a chunk.  Each takes 50 µs to be compiled, and the companion that they are in 3 ms."""
 
 
+LIVING: Final[weakref.WeakSet[GuestModule]] = weakref.WeakSet()
+"""All that are in use somewhere: for :func:`process_census`."""
+
+
 @final
 class GuestModule(metaclass=NoPublicConstructor):
     """A module made debuggable, as :func:`load_module` returns it.
@@ -100,6 +105,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._checked: OrderedDict[Key, TypedExpression] = OrderedDict()
         self._checked_templates: OrderedDict[Key, TypedTemplate] = OrderedDict()
         """See ``_expressions``."""
+        LIVING.add(self)
 
     def __del__(self) -> None:
         # Plans and what they belong to are a cycle: with a large function's body in it, the collection that
@@ -111,6 +117,12 @@ class GuestModule(metaclass=NoPublicConstructor):
     def __repr__(self) -> str:
         count = len(self._bodies)
         return f"<GuestModule {self._name or 'unnamed'}, {count} function{'s' if count != 1 else ''}>"
+
+    def _kept(self) -> tuple[int, int]:
+        """How many companions are kept for further instances, and how many twins and flavours are in them."""
+        slow, flavours, copies = self._slow, self._batches, self._copies
+        functions = slow.functions + flavours.functions + copies.functions
+        return len(slow) + len(flavours) + len(copies), functions
 
     @property
     def engine(self) -> wasmtime.Engine:

@@ -93,6 +93,11 @@ class TwinCache:
     def __len__(self) -> int:
         return len(self._twins)
 
+    @property
+    def functions(self) -> int:
+        """How many slow twins, chunks of these, and copies of loops are in them."""
+        return sum(1 + len(twin.others) + len(twin.chunks) for twin in list(self._twins.values()))
+
     def get(self, function: int, key: Hashable) -> Twin | None:
         """The twin of a function that does what *key* says; None if it is not kept."""
         twin = self._twins.get((function, key))
