@@ -126,7 +126,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     # ── recordings ─────────────────────────────────────────────────────────────────────────────
 
     def last_instructions(self, count: int = 20) -> tuple[Executed, ...]:
-        """The last instructions executed while recording, oldest first; 65,536 are kept.
+        """The last instructions executed while recording, oldest first; 65,535 are kept.
 
         Works after a trap, too: "how did I get here".
         """
@@ -136,7 +136,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     def last_branches(self, count: int = 20) -> tuple[Branch, ...]:
         """Where control went otherwise than to the next instruction, oldest first; works after a trap, too.
 
-        Branches that were taken, calls of functions with a body, returns, exceptions: of what the last 65,536
+        Branches that were taken, calls of functions with a body, returns, exceptions: of what the last 65,535
         notes tell, which are instructions, or blocks with ``recording = "branches"``.
         """
         self._require_quiet()

@@ -98,7 +98,7 @@ def _executed(module: GuestModule, function: int, k: int) -> Executed:
 
 
 def last_instructions(instance: GuestInstance, count: int) -> Iterator[Executed]:
-    """The last *count* instructions noted in an instance, oldest first; at most 65,536 are kept."""
+    """The last *count* instructions noted in an instance, oldest first; at most 65,535 are kept."""
     for function, k in notes_of(instance).last(count):
         yield _executed(instance.module, function, k)
 

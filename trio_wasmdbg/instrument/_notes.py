@@ -58,8 +58,8 @@ class Notes:
     flavours: Iterable[Recorded] = field(factory=tuple)
 
     def last(self, count: int) -> list[tuple[int, int]]:
-        """Function and resume point of the last *count* notes, oldest first; at most 65,536 are kept."""
-        count = min(count, TRACE_LENGTH)
+        """Function and resume point of the last *count* notes, oldest first; at most 65,535 are kept."""
+        count = min(count, TRACE_LENGTH - 1)  # the word that is 0 says where the ring ends
         at, words = self._head() // 4, self._ring()
         plans = list(self.instrumented.defined())
         starts = [plan.stop_base for plan in plans]
