@@ -267,6 +267,21 @@ async def test_inject_a_call_that_is_itself_debuggable() -> None:
     assert it.results == [6]
 
 
+async def test_a_step_out_of_a_call_that_was_injected_at_the_end_of_a_function() -> None:
+    async with program(("sum", 2)) as it:
+        it.debuggee.add_breakpoint("add", at_end=True, once=True)
+        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        it.debuggee.add_breakpoint("fib", once=True)
+        assert isinstance(await it.debuggee.inject_call(it.instance.func("fib"), 3), events.Breakpoint)
+        # Everything is armed, and then only where the step may end: there is nothing behind the end.
+        it.debuggee.interrupt()
+        assert isinstance(await it.debuggee.run(), events.Interrupted)
+        back = await it.debuggee.step_out()
+        assert isinstance(back, events.CallReturned)
+        assert back.result == 2
+        assert isinstance(await it.debuggee.finish(), events.Finished)
+
+
 async def test_after_an_injected_call_the_breakpoint_is_not_hit_again() -> None:
     async with program(("sum", 2)) as it:
         it.debuggee.add_breakpoint("add")

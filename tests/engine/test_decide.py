@@ -251,6 +251,13 @@ def test_a_step_over_an_instruction_that_is_no_call_arms_the_whole_function() ->
     assert not decider.everything
 
 
+def test_behind_the_end_of_a_function_nothing_is_armed() -> None:
+    below = FramePlace(instance=1, fp=128, function=2, resume_point=2, is_call=False, last=2)
+    plan = make_plan(StepKind.OUT, FRAME, below)
+    assert plan is not None
+    assert plan.places.points == ()
+
+
 def test_steps_before_any_guest_code() -> None:
     plan = make_plan(StepKind.OVER, None, None)
     assert plan is not None

@@ -110,7 +110,9 @@ Ends: TypeAlias = tuple[int | None, ...]
 
 def _after(frame: FramePlace) -> Ends:
     """Where a frame goes on after the call that comes next in it: behind it, or where it catches."""
-    return (frame.resume_point + 1, *frame.landings)
+    # A frame that an injected call stands on may be at its end: there is nothing behind that.
+    behind = (frame.resume_point + 1,) if frame.resume_point < frame.last else ()
+    return (*behind, *frame.landings)
 
 
 def _over(frame: FramePlace, target: int) -> Ends:
