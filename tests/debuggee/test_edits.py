@@ -269,8 +269,8 @@ async def test_inject_a_call_that_is_itself_debuggable() -> None:
 
 async def test_a_step_out_of_a_call_that_was_injected_at_the_end_of_a_function() -> None:
     async with program(("sum", 2)) as it:
-        it.debuggee.add_breakpoint("add", at_end=True, once=True)
-        assert isinstance(await it.debuggee.run(), events.Breakpoint)
+        await pause_at(it, "add")
+        assert isinstance(await it.debuggee.run_to_return(), events.Step)
         it.debuggee.add_breakpoint("fib", once=True)
         assert isinstance(await it.debuggee.inject_call(it.instance.func("fib"), 3), events.Breakpoint)
         # Everything is armed, and then only where the step may end: there is nothing behind the end.
