@@ -112,7 +112,7 @@ async def test_in_traces_and_errors() -> None:
         it.debuggee.trace_calls("keep", lambda record: seen.append(str(record).strip()))
         event = await it.debuggee.run()
         assert isinstance(event, events.UncaughtException)
-        assert event.message == "uncaught exception: tag 0 (bad) with (nan (0x7fe00001), -1)"
+        assert event.message == "uncaught exception: tag 0 (bad) with (nan (0x7fa00001), -1)"
         await trio.testing.wait_all_tasks_blocked()
     assert seen == [
         "keep(nan (0x7fa00001), nan (0xfff4000000000001), i32x4 0x00000001 0x00000002 0xffffffff 0x00000000)",

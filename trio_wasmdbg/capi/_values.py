@@ -137,12 +137,19 @@ class WasmException:
 
         :raises StoreClosedError: the store has been closed.
         """
+        return self.read()
+
+    def read(self, *, bits: bool = False) -> tuple[Any, ...]:
+        """What it carries, floats as :class:`FloatBits` if *bits*.
+
+        :raises StoreClosedError: the store has been closed.
+        """
         context = self._handle.context
         values = []
         for number in range(lib.exnref_field_count(context, byref(self._raw))):
             cell = lib.wasmtime_val_t()
             _raise_error(lib.exnref_field(context, byref(self._raw), number, byref(cell)))
-            values.append(from_raw(self._handle, addressof(cell), owned=True))
+            values.append(from_raw(self._handle, addressof(cell), owned=True, bits=bits))
         return tuple(values)
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from .. import capi
 from ..errors import InternalError, NotFoundError, UsageError, WrongStateError
 from ..instrument import Reserved
 from ..wasm import NaN
+from ._floats import carried, with_bits
 from ._modules import GuestModule
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class InstanceAccess:
                 return _OPAQUE_WORDS.get(kind, kind)
             case capi.WasmException():
                 tag = self.tag_of(value)
-                return f"exception of {'a foreign tag' if tag is None else f'tag {tag}'}, {value.values!r}"
+                return f"exception of {'a foreign tag' if tag is None else f'tag {tag}'}, {carried(value)!r}"
         return repr(value)
 
     def _function_in_words(self, func: wasmtime.Func) -> str:
@@ -286,11 +287,7 @@ class InstanceAccess:
         return self._global_value(index)
 
     def _global_value(self, index: int) -> object:
-        value = capi.get_global(self._store, self.global_(index), bits=True)
-        if not isinstance(value, capi.FloatBits):
-            return value
-        number = float(value)
-        return number if number == number else NaN(value.bits, 32 if value.valtype == "f32" else 64)
+        return with_bits(capi.get_global(self._store, self.global_(index), bits=True))
 
     def set_global(self, index: int, value: object) -> None:
         """Set a mutable global.

@@ -11,6 +11,7 @@ from .. import capi
 from ..errors import UsageError
 from ..symbols import format_values, tag_names
 from ..wasm import ControlFrame
+from ._floats import carried
 from ._frames import Frame
 from ._instances import GuestInstance
 from ._traps import TrapFrame
@@ -47,7 +48,7 @@ class GuestException(wasmtime.WasmtimeError):
         """
         self.exception = exception
         self.tag = exception.tag
-        self.values = exception.values
+        self.values = carried(exception)
         self.tag_index = tag_index
         self.frames = tuple(frames)
         self._text = message or f"exception of the guest, with {self.values!r}"
@@ -63,10 +64,10 @@ def uncaught(
     """The error for whoever called the guest; *frame* is the innermost one."""
     index = frame.instance.tag_of(exception) if frame is not None else None
     which = "" if index is None or frame is None else f" {_tag_label(frame.instance, index)}"
-    values = ", ".join(map(repr, exception.values))
+    values = ", ".join(map(repr, carried(exception)))
     if index is not None and frame is not None:
         types = frame.instance.module.original.tags[index].type.type.params
-        values = format_values(types, exception.values)
+        values = format_values(types, carried(exception))
     text = f"uncaught exception: tag{which or ' of another module'} with ({values})"
     return GuestException(exception, text, tag_index=index, frames=frames)
 
@@ -83,7 +84,7 @@ def thrown(frame: Frame) -> tuple[int | None, tuple[Any, ...]]:
     if tag is None:
         exception = operands[-1]
         # A null reference is going to trap.
-        return (frame.instance.tag_of(exception), exception.values) if exception is not None else (None, ())
+        return (frame.instance.tag_of(exception), carried(exception)) if exception is not None else (None, ())
     count = len(frame.instance.module.original.tags[tag].type.type.params)
     return tag, operands[len(operands) - count :]
 
