@@ -25,3 +25,10 @@ async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 def without_short_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each command goes to the debuggee's task, so that it can be cancelled on its way."""
     monkeypatch.setattr("trio_wasmdbg.debuggee._debuggee.may_run", lambda calls, command: False)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a run from stop to stop counts as short."""
+    monkeypatch.setattr("trio_wasmdbg.debuggee._slices.SHORT", 10.0)
+    monkeypatch.setattr("trio_wasmdbg.debuggee._brief_runs.PATIENCE", 10.0)

@@ -14,18 +14,14 @@ from tests.debuggee._cancel_everywhere import cancel_everywhere
 from tests.debuggee._support import COUNT, body_of, debug, load, run_to
 from tests.debuggee.test_counted_steps import PROGRAM as VARIED
 from trio_wasmdbg import Debuggee, Guest, GuestInstance, events, open_debuggee
-from trio_wasmdbg.debuggee import _debuggee, _slices
+from trio_wasmdbg.debuggee import _debuggee
 from trio_wasmdbg.debuggee._messages import Polled
 from trio_wasmdbg.errors import WrongStateError
 
 ROUNDS = 12
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, a run from stop to stop counts as short."""
-    monkeypatch.setattr(_slices, "SHORT", 10.0)
-    monkeypatch.setattr("trio_wasmdbg.debuggee._brief_runs.PATIENCE", 10.0)
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @contextmanager

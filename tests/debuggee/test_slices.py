@@ -37,11 +37,7 @@ SURPRISE = """
 STOPS = 50
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is, a run from stop to stop counts as short."""
-    monkeypatch.setattr(_slices, "SHORT", 10.0)
-    monkeypatch.setattr("trio_wasmdbg.debuggee._brief_runs.PATIENCE", 10.0)
+pytestmark = pytest.mark.usefixtures("patient")
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from trio_wasmdbg.instrument._liveness import liveness
 from trio_wasmdbg.instrument._outline import NoOutlineError, Outline, outline
 from trio_wasmdbg.instrument._survey import survey
 from trio_wasmdbg.instrument._words import Words
-from trio_wasmdbg.wasm import Function, Module, cut, decode_module, read_body, type_body
+from trio_wasmdbg.wasm import Function, Module, decode_module, type_body
 from trio_wasmdbg.wasm._pace import no_tick
 
 from ._harness import wat
+from .test_offsets import check_words
 
 TESTS = Path(__file__).parents[1]
 COMPILED = sorted([*TESTS.glob("guests/*.wasm"), *TESTS.glob("benchmarks/programs/O?/*.wasm")])
@@ -246,33 +247,7 @@ def test_random_modules_are_rewritten_the_same(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_words_are_instructions(seed: int) -> None:
-    for data in (generate(Random(seed)), numeric_module(seed)):
-        module = decode_module(data)
-        for function in module.functions:
-            if function.body is not None:
-                start, end = function.body.code_start, function.body.end
-                words = cut(data, start, end)
-                assert b"".join(words) == data[start:end]
-                # What is not cut: instructions of garbage collection, try_table, select with a type.
-                if not {b"\xfb", b"\x1f", b"\x1c"} & set(words):
-                    assert words == [data[i.offset : i.end] for i in read_body(module, function)]
-
-
-def test_long_bodies_and_tables_are_cut_in_pieces() -> None:
-    table = " ".join(["0"] * 300)
-    body = f"(block (br_table {table} (local.get 0)))" * 300 + "(local.set 0 (i32.const 1000000))" * 20_000
-    module = decode_module(wat(f"(module (func (param i32) {body}))"))
-    ticks = 0
-
-    def tick() -> None:
-        nonlocal ticks
-        ticks += 1
-
-    function = module.functions[0]
-    assert function.body is not None
-    words = cut(module.data, function.body.code_start, function.body.end, tick)
-    assert words == [module.data[i.offset : i.end] for i in read_body(module, function)]
-    assert ticks >= 10
+    check_words(decode_module(numeric_module(seed)))
 
 
 def test_operands_that_take_too_long_to_find_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:

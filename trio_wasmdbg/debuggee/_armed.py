@@ -91,7 +91,7 @@ class ArmedBytes:
         """A function has got its slow twin, just now."""
         now = self._now
         if now.everything or now.always:
-            self._write_stops(function, now, _of_function(now, function))
+            self._write_stops(function, now, _by_function(now).get(function, {}))
 
     def stop_byte(self, function: int, k: int) -> int:
         """The bits before instruction *k* that ask the host."""
@@ -132,20 +132,19 @@ class ArmedBytes:
                 self._memory.write(addresses.start, _sites_in(addresses, wanted.near.get(function)))
 
     def _set_stops(self, now: Wanted, wanted: Wanted) -> None:
-        anew: Collection[int] = ()
-        before = now.stops
         if wanted.everything:
             if not now.everything or not _note_alike(now, wanted):
                 for function in list(self._slow):
                     self._write_stops(function, wanted, {})
             return
+        anew, before = set[int](), now.stops
         if now.everything or not _note_alike(now, wanted):
-            anew, before = list(self._slow), {}
+            anew, before = set(self._slow), {}
         changed = {
             point for point in before.keys() | wanted.stops.keys()
             if before.get(point) != wanted.stops.get(point)
         }  # fmt: skip
-        anew = {*anew, *(function for function, k in changed if k is None)}
+        anew.update(function for function, k in changed if k is None)
         stops = _by_function(wanted) if anew else {}
         for function in anew:
             self._write_stops(function, wanted, stops.get(function, {}))
@@ -210,10 +209,6 @@ def _by_function(wanted: Wanted) -> dict[int, dict[int | None, int]]:
     for (function, k), value in wanted.stops.items():
         found.setdefault(function, {})[k] = value
     return found
-
-
-def _of_function(wanted: Wanted, function: int) -> dict[int | None, int]:
-    return {k: value for (f, k), value in wanted.stops.items() if f == function}
 
 
 def _sites_in(addresses: range, near: frozenset[int] | None) -> bytes:

@@ -88,7 +88,8 @@ class Arming:
         if self._closed:
             return
         watched = self._watched_ranges()
-        if self._guest_runs and any(each._rewatches(watched.get(each.id)) for each in self._state.instances):
+        instances = self._state.instances
+        if self._guest_runs and any(each._rewatches(watched.get(each.id, ())) for each in instances):
             # It would miss accesses while the table changes, and may go on in a loop with what it has read
             # there before.
             self.sliced = True

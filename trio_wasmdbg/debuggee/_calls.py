@@ -31,7 +31,7 @@ import wasmtime
 from .. import capi
 from ..engine import Kind, Reason, Verdict, events
 from ..errors import CallAbandonedError, InternalError, UsageError
-from ..instrument import KIND_CHUNK, KIND_SCALE, SLOW
+from ..instrument import FUNCTION, KIND_CHUNK, KIND_SCALE, SLOW
 from ._callbacks import called_back, has_callbacks
 from ._capacity import check_room
 from ._exceptions import GuestException
@@ -56,9 +56,6 @@ __all__ = ["CallEnded", "Calls"]
 _SITE, _STOP, _THROW, _HOT = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value, Kind.HOT.value
 _SITES = (Kind.SITE.value, Kind.LEFT.value)
 _TOLD = Reason.TOLD
-
-_FUNCTION: Final = ~SLOW
-"""Of a frame's first word."""
 
 _header_of: Final = Struct("<I").unpack_from
 
@@ -104,7 +101,7 @@ class Calls:
         core, arming = self.core, self._arming
         instance = self._state.instances[instance_id - 1]
         head: int = _header_of(instance._debug_bytes, fp)[0]
-        function = head & _FUNCTION
+        function = head & FUNCTION
         if kind == _HOT:
             return self._on_hot_loop(instance, fp, head, resume_point)
         if kind >= KIND_SCALE:
@@ -149,7 +146,7 @@ class Calls:
 
     def _on_hot_loop(self, instance: GuestInstance, fp: int, head: int, resume_point: int) -> int | None:
         """A loop has gone round often: the slot of a copy to go on in, or 0, or suspend."""
-        function, loop = head & ~SLOW, resume_point - 1
+        function, loop = head & FUNCTION, resume_point - 1
         if head & SLOW:
             self.core.arming.frame_is_slow(instance.id, fp, function)
         slot = instance._loops.at(function, loop)

@@ -64,10 +64,11 @@ def uncaught(
     """The error for whoever called the guest; *frame* is the innermost one."""
     index = frame.instance.tag_of(exception) if frame is not None else None
     which = "" if index is None or frame is None else f" {_tag_label(frame.instance, index)}"
-    values = ", ".join(map(repr, carried(exception)))
+    payload = carried(exception)
+    values = ", ".join(map(repr, payload))
     if index is not None and frame is not None:
         types = frame.instance.module.original.tags[index].type.type.params
-        values = format_values(types, carried(exception))
+        values = format_values(types, payload)
     text = f"uncaught exception: tag{which or ' of another module'} with ({values})"
     return GuestException(exception, text, tag_index=index, frames=frames)
 

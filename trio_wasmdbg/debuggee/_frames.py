@@ -12,7 +12,7 @@ from ..addresses import ModuleOffset
 from ..capi import WasmException
 from ..engine import FramePlace, RawFrame, encode_value, events
 from ..errors import NotFoundError, OptimisedOutError, StaleHandleError, UsageError
-from ..instrument import ENTERED_OFFSET, HEADER_SIZE, MATERIALISED, SLOW, FunctionPlan, evaluate
+from ..instrument import ENTERED_OFFSET, FUNCTION, HEADER_SIZE, MATERIALISED, FunctionPlan, evaluate
 from ..symbols import format_value, local_label
 from ..wasm import ControlFrame, FuncType, Instruction, Module, TypedBody, ValType, disassemble
 from ._edits import EarlyReturn, EarlyThrow
@@ -534,7 +534,6 @@ _CALLS = {"call", "call_indirect", "call_ref", "return_call", "return_call_indir
 
 
 _new_object = object.__new__
-_FUNCTION = ~SLOW
 
 
 def frame_at_check(core: Core, instance: GuestInstance, fp: int, head: int, resume_point: int) -> Frame:
@@ -544,7 +543,7 @@ def frame_at_check(core: Core, instance: GuestInstance, fp: int, head: int, resu
 
     What ``Frame._create`` does, in half of the time: conditions in Python get one at each evaluation.
     """
-    function = head & _FUNCTION
+    function = head & FUNCTION
     plan = instance._plans[function]
     assert plan is not None
     frame: Frame = _new_object(Frame)

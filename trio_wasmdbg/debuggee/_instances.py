@@ -415,9 +415,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
 
     # ── arming ─────────────────────────────────────────────────────────────────────────────────
 
-    def _rewatches(self, ranges: Sequence[Range] | None) -> bool:
+    def _rewatches(self, ranges: Sequence[Range]) -> bool:
         """Whether something is watched, and something else is to be."""
-        return bool(self._watched and ranges) and list(ranges or ()) != self._watched
+        return bool(self._watched and ranges) and list(ranges) != self._watched
 
     def _watch(self, ranges: Sequence[Range]) -> None:
         """Fill the guest's table of watched ranges; from any thread, but see :meth:`_rewatches`."""

@@ -115,7 +115,7 @@ async def compute(work: Callable[[Callable[[], None]], T]) -> T:
         time.sleep(_BREATH)
 
     def run() -> T:
-        with _switches.shortened():
+        with _switches.held():
             return work(tick)
 
     try:
@@ -124,7 +124,36 @@ async def compute(work: Callable[[Callable[[], None]], T]) -> T:
         abandoned = True
 
 
-class _Switches:
+class _WhileHeld:
+    """Something of the process that is changed for as long as anybody, in whatever thread, holds it so."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For the length of a block; what was before is back after the last one."""
+        with self._lock:
+            if not self._holders:
+                self._begin()
+            self._holders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if not self._holders:
+                    self._end()
+
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
+
+
+class _Switches(_WhileHeld):
     """The interpreter's switch interval, shortened while pure work runs in some thread.
 
     A thread that wants the interpreter lock asks for it after this interval (5 ms), and gets it when the
@@ -132,28 +161,17 @@ class _Switches:
     What the application itself has made shorter, or changes meanwhile, stays.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._before = 0.0
+    _before = 0.0
 
-    @contextmanager
-    def shortened(self) -> Iterator[None]:
-        """For the length of a block."""
-        with self._lock:
-            if not self._holders:
-                self._before = sys.getswitchinterval()
-                if self._before > SWITCH_INTERVAL:
-                    _set_switch_interval(SWITCH_INTERVAL)
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                ours = abs(sys.getswitchinterval() - SWITCH_INTERVAL) < 1e-6
-                if not self._holders and ours and self._before > SWITCH_INTERVAL:
-                    _set_switch_interval(self._before)
+    def _begin(self) -> None:
+        self._before = sys.getswitchinterval()
+        if self._before > SWITCH_INTERVAL:
+            _set_switch_interval(SWITCH_INTERVAL)
+
+    def _end(self) -> None:
+        ours = abs(sys.getswitchinterval() - SWITCH_INTERVAL) < 1e-6
+        if ours and self._before > SWITCH_INTERVAL:
+            _set_switch_interval(self._before)
 
 
 def _set_switch_interval(seconds: float) -> None:
@@ -164,7 +182,7 @@ def _set_switch_interval(seconds: float) -> None:
 _switches = _Switches()
 
 
-class _Collections:
+class _Collections(_WhileHeld):
     """Automatic garbage collections, held back while pure work runs in some thread.
 
     Rewriting makes tuples by the hundred thousand, none of them in cycles.  They make the interpreter
@@ -172,27 +190,16 @@ class _Collections:
     size: the trio loop would stall for that long.  Held back, they die before a collection sees them.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._were_on = False
+    _were_on = False
 
-    @contextmanager
-    def held_back(self) -> Iterator[None]:
-        """For the length of a block; what was on before is on again after the last one."""
-        with self._lock:
-            if not self._holders:
-                self._were_on = gc.isenabled()
-                gc.disable()
-            self._holders += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._holders -= 1
-                if not self._holders and self._were_on:
-                    gc.enable()
+    def _begin(self) -> None:
+        self._were_on = gc.isenabled()
+        gc.disable()
+
+    def _end(self) -> None:
+        if self._were_on:
+            gc.enable()
 
 
 _collections = _Collections()
-collections_held_back = _collections.held_back
+collections_held_back = _collections.held

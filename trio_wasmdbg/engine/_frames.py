@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from attrs import define
 
 from ..errors import InternalError
-from ..instrument import MATERIALISED, SLOW
+from ..instrument import FUNCTION, MATERIALISED, SLOW
 from ..wasm import F32, F64, I32, I64, V128, NaN, ValType
 
 __all__ = [
@@ -65,7 +65,7 @@ def walk_frames(reader: StackReader, instance: int, sp: int, base: int) -> Itera
     """The frames from *sp* up to *base* (where the activation began), innermost first."""
     while sp < base:
         head, position, before = reader.header(instance, sp)
-        function = head & ~SLOW
+        function = head & FUNCTION
         size = reader.frame_size(instance, function)
         if size <= 0:
             raise InternalError(f"shadow frame of size {size} at {sp:#x} in instance {instance}")
@@ -91,7 +91,7 @@ def count_frames(reader: StackReader, instance: int, sp: int, base: int) -> int:
     shapes: dict[tuple[int, int], tuple[int, bool]] = {}
     while sp < base:
         head, _, before = reader.header(instance, sp)
-        key = instance, head & ~SLOW
+        key = instance, head & FUNCTION
         shape = shapes.get(key)
         if shape is None:
             shape = shapes[key] = reader.frame_size(*key), reader.is_escapable(*key)

@@ -39,6 +39,7 @@ from ._cover import cover_of
 from ._flavour import MOST_OF_A_FLAVOUR, FlavourOptions, NoFlavourError, Recording
 from ._frames import (
     ENTERED_OFFSET,
+    FUNCTION,
     HEADER_SIZE,
     INSTANCE_OFFSET,
     MATERIALISED,
@@ -83,6 +84,7 @@ __all__ = [
     "COUNTS",
     "ENTERED_OFFSET",
     "FRAME_MODES",
+    "FUNCTION",
     "NOTES",
     "HEADER_SIZE",
     "HOOK_SLOT",

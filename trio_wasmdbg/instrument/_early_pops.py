@@ -26,6 +26,7 @@ _BLOCK, _LOOP, _IF, _TRY_TABLE, _ELSE, _END, _BRANCH, _BRANCH_TABLE, _RETURN, _C
     )
 )  # fmt: skip
 
+
 @define
 class _Scope:
     """An open construct: which states come to its end, and the state at the beginning of an ``if``."""

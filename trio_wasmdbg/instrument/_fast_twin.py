@@ -150,7 +150,6 @@ class FastTwinBuilder(CheckSites):
     def _branch(self, kind: int, instruction: Instruction) -> None:
         """A branch; the state has been given to its labels."""
 
-
     def _begin_loop(self, k: int) -> None:
         """The code of a loop begins."""
 

@@ -22,6 +22,7 @@ from ..wasm import ValType
 
 __all__ = [
     "ENTERED_OFFSET",
+    "FUNCTION",
     "HEADER_SIZE",
     "INSTANCE_OFFSET",
     "MAX_FRAME",
@@ -41,6 +42,9 @@ MAX_FRAME = 1 << 20
 
 SLOW = 0x8000_0000
 """Flag in the first header word: the slow twin runs this frame, so every slot is up to date."""
+
+FUNCTION = ~SLOW
+"""Mask of the function index in the first header word."""
 
 MATERIALISED = 0x8000_0000
 """Flag in the second header word: the host has written the zeros of locals that a fast frame in a call, or
