@@ -26,6 +26,7 @@ from tests.benchmarks._programs import THOUSAND, Program
 from tests.benchmarks._report import Figure, Matrix, number
 from tests.benchmarks._settings import Settings
 from tests.benchmarks.start import first_stop
+from tests.waiting import until
 from trio_wasmdbg import (
     Debuggee,
     Guest,
@@ -190,8 +191,7 @@ async def cancelling_with_functions(size: int) -> float:
 
     async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee, trio.open_nursery() as nursery:
         nursery.start_soon(_run, debuggee)
-        while debuggee.statistics().polls_in_threads < 2:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: debuggee.statistics().polls_in_threads >= 2)
         began = time.perf_counter()
         debuggee.cancel()
         nursery.cancel_scope.cancel()

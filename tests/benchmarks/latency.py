@@ -24,6 +24,7 @@ import trio
 import wasmtime
 from attrs import asdict, frozen
 
+from tests.waiting import until
 from trio_wasmdbg import Guest, GuestModule, events, load_module, make_engine, open_debuggee
 
 __all__ = ["Latency", "cancelled", "interrupted", "main", "measure"]
@@ -72,8 +73,7 @@ class Latency:
 
 async def computing(polls: Callable[[], bool]) -> None:
     """Wait until the guest is in its worker thread, and some more."""
-    while not polls():
-        await trio.lowlevel.checkpoint()
+    await until(polls)
     await trio.sleep(0.002)
 
 

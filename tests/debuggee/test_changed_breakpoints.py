@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.debuggee._programs import program
+from tests.waiting import until
 from trio_wasmdbg import ExpressionError, UsageError, events
 
 
@@ -56,8 +57,7 @@ async def test_its_condition_while_the_guest_runs() -> None:
         breakpoint = it.debuggee.add_breakpoint("tick", condition="n == -5")
 
         async def change() -> None:
-            while it.debuggee.statistics().polls_in_threads < 2:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: it.debuggee.statistics().polls_in_threads >= 2)
             breakpoint.condition = "n % 10 == 7"
 
         nursery.start_soon(change)

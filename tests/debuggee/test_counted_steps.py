@@ -18,6 +18,7 @@ from tests.debuggee._cancel_everywhere import cancel_everywhere
 from tests.debuggee._support import ENGINE, load, no_leaks
 from tests.debuggee.test_instances import linked
 from tests.fuzz._generate import generate
+from tests.waiting import until
 from trio_wasmdbg import Debuggee, Guest, GuestInstance, events, open_debuggee
 from trio_wasmdbg.engine import _stepping
 from trio_wasmdbg.wasm import ValType
@@ -242,8 +243,7 @@ async def test_an_interrupt_ends_it() -> None:
     async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee, trio.open_nursery() as nursery:
 
         async def interrupt() -> None:
-            while debuggee.statistics().polls_in_threads < 3:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: debuggee.statistics().polls_in_threads >= 3)
             debuggee.interrupt()
 
         nursery.start_soon(interrupt)

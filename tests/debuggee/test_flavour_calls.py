@@ -9,6 +9,7 @@ import trio
 import wasmtime
 
 from tests.debuggee._support import ENGINE, body_of, load, run_to
+from tests.waiting import until
 from trio_wasmdbg import Guest, GuestInstance, GuestModule, events, load_module, open_debuggee
 from trio_wasmdbg.debuggee import _flavour_batches
 
@@ -142,8 +143,7 @@ async def test_an_interrupt_stops_flavours_that_call() -> None:
     async with Watched(("spin",), module=await fresh()) as it, trio.open_nursery() as nursery:
 
         async def interrupt() -> None:
-            while not it.debuggee.statistics().flavours:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: it.debuggee.statistics().flavours)
             it.debuggee.interrupt()
 
         nursery.start_soon(interrupt)

@@ -13,6 +13,7 @@ import wasmtime
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.debuggee._support import ASKS, ENGINE, body_of, debug, load, run_to
+from tests.waiting import until
 from trio_wasmdbg import (
     Guest,
     GuestInstance,
@@ -448,8 +449,7 @@ async def test_a_shielded_body_is_dropped_all_the_same() -> None:
                 else:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(debuggee.run)
-                        while debuggee.statistics().polls_in_threads < 2:
-                            await trio.lowlevel.checkpoint()
+                        await until(lambda: debuggee.statistics().polls_in_threads >= 2)
                         nursery.cancel_scope.cancel()
     assert len(seen) == 2
 
@@ -553,8 +553,7 @@ async def test_reading_while_the_guest_computes() -> None:
     async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use, asks(int))) as debuggee:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.run)
-            while debuggee.statistics().polls_in_threads < 2:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: debuggee.statistics().polls_in_threads >= 2)
             nursery.cancel_scope.cancel()
         with pytest.raises(WrongStateError, match="running"):
             instances[0].read_memory(0, 1)

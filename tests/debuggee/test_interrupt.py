@@ -12,6 +12,7 @@ import trio
 import wasmtime
 
 from tests.debuggee._support import COUNT, ENGINE, body_of, debug, load, run_to
+from tests.waiting import until
 from trio_wasmdbg import Debuggee, Guest, GuestInstance, State, events, open_debuggee
 
 LOOPS = {
@@ -284,8 +285,7 @@ async def test_a_loop_is_helped_out() -> None:
     async with open_debuggee(wasmtime.Store(ENGINE), body_of(module, use)) as debuggee:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(debuggee.run)
-            while debuggee.statistics().polls_in_threads < 2:
-                await trio.lowlevel.checkpoint()
+            await until(lambda: debuggee.statistics().polls_in_threads >= 2)
             nursery.cancel_scope.cancel()
         debuggee.interrupt()
         event = await run_to(debuggee, events.Interrupted)

@@ -15,6 +15,7 @@ import wasmtime
 
 from tests.debuggee._support import body_of, debug, load, run_to
 from tests.debuggee.test_counted_steps import PROGRAM as VARIED
+from tests.waiting import until
 from trio_wasmdbg import Debuggee, Guest, GuestInstance, events, open_debuggee, prepare_config
 from trio_wasmdbg.debuggee import _slices
 from trio_wasmdbg.debuggee._arming import Arming
@@ -71,8 +72,7 @@ async def in_a_thread(debuggee: Debuggee) -> None:
     """Return when the next run of the guest in another thread has begun."""
     before = debuggee.statistics().polls_in_threads
     with trio.fail_after(20):
-        while debuggee.statistics().polls_in_threads == before:  # noqa: ASYNC110 - nobody tells
-            await trio.sleep(0.001)
+        await until(lambda: debuggee.statistics().polls_in_threads > before)
 
 
 async def test_short_runs_are_made_here() -> None:

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from tests.debuggee._left_armed import nothing_of_a_step_is_left
 from tests.debuggee._programs import module_of, program
+from tests.waiting import until
 from trio_wasmdbg import (
     UNAVAILABLE,
     Debuggee,
@@ -140,8 +141,7 @@ async def times_out_in_the_guest(it: Program, n: int) -> Any:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spin)
-        while it.debuggee.statistics().calls < 2:
-            await trio.lowlevel.checkpoint()
+        await until(lambda: it.debuggee.statistics().calls >= 2)
         nursery.cancel_scope.cancel()
     return 5
 
