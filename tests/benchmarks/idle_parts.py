@@ -2,7 +2,8 @@
 
 Each part is left out in turn, of the same programs: what comes out computes the same, but can't be debugged.
 Ratios to the plain module, of the least CPU times of one run, taken in turns; the null variant is the plain
-module once more.  The programs run without trio, and without a debuggee::
+module once more, and a *further instance* is one that imports the stack pointer of its store's first.  The
+programs run without trio, and without a debuggee::
 
     python -m tests.benchmarks.idle_parts [--frames exact] [--rounds 5] [--seconds 0.1] [--json] [PROGRAM ...]
 
@@ -26,8 +27,8 @@ import wasmtime
 
 from tests.benchmarks._measure import geomean
 from tests.benchmarks._programs import PROGRAMS, Program
-from tests.instrument._harness import Plain, Rig
-from trio_wasmdbg.instrument import FRAME_MODES, RESUME_OFFSET, FrameMode, instrument
+from tests.instrument._harness import ENGINE, Plain, Rig
+from trio_wasmdbg.instrument import FRAME_MODES, RESUME_OFFSET, STACK_SIZE, FrameMode, instrument
 from trio_wasmdbg.instrument import _emit as emit
 from trio_wasmdbg.instrument._additions import FrameAccess
 from trio_wasmdbg.instrument._check_sites import AFTER_CALL, ENTRY, LOOP
@@ -36,6 +37,8 @@ from trio_wasmdbg.instrument._stores import FrameStores
 from trio_wasmdbg.wasm import decode_module
 
 __all__ = ["PARTS", "main", "measure", "rewritten"]
+
+FURTHER: Final = "further instance"
 
 _FRAME: Final = 4096
 """Where all frames lie if there is no stack pointer."""
@@ -103,6 +106,21 @@ def rewritten(wasm: bytes, frames: FrameMode, part: str) -> Rig:
     return Rig(wasm, instrumented=instrumented)
 
 
+def further_instance(wasm: bytes, frames: FrameMode) -> Rig:
+    """The module rewritten, as it is in a store that has an instance already."""
+    instrumented = instrument(decode_module(wasm), frames=frames)
+    names = instrumented.names
+
+    def define(linker: wasmtime.Linker, store: wasmtime.Store) -> None:
+        number = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
+        for name, value in ((names.sp, STACK_SIZE), (names.instance, 0)):
+            item = wasmtime.Global(store, number, wasmtime.Val.i32(value))
+            linker.define(store, names.prefix, name, item)
+
+    compiled = wasmtime.Module(ENGINE, instrumented.importing())
+    return Rig(wasm, define, instrumented=instrumented, compiled=compiled)
+
+
 def _timed(plain: Plain, n: int) -> tuple[float, object]:
     run = plain.exports["run"]
     assert isinstance(run, wasmtime.Func)
@@ -118,7 +136,7 @@ def measure(
     found: dict[str, dict[str, float]] = {}
     for program in programs:
         wasm = program.path.read_bytes()
-        ways = {"plain": Plain(wasm), "null": Plain(wasm)}
+        ways = {"plain": Plain(wasm), "null": Plain(wasm), FURTHER: further_instance(wasm, frames)}
         ways |= {part: rewritten(wasm, frames, part) for part in PARTS}
         n = 1
         while (took := _timed(ways["plain"], n)[0]) < seconds / 4:
@@ -154,7 +172,7 @@ def main() -> None:
     if not wanted:
         parser.error(f"no such program: {', '.join(options.programs)}")
     found = measure(wanted, options.frames, options.rounds, options.seconds)
-    names = ["null", *PARTS]
+    names = ["null", FURTHER, *PARTS]
     means = {name: geomean(ratios[name] for ratios in found.values()) for name in names}
     if options.json:
         json.dump({"programs": found, "geometric mean": means}, sys.stdout, indent=1)

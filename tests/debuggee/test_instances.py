@@ -14,7 +14,9 @@ from trio_wasmdbg import (
     GuestInstance,
     NotFoundError,
     StaleHandleError,
+    capi,
     events,
+    load_module,
     open_debuggee,
 )
 
@@ -305,3 +307,65 @@ async def test_exports_are_the_originals() -> None:
         instance.func(99)
     with pytest.raises(NotFoundError):
         instance.memory(1)
+
+
+DIVIDES = """
+(module (global $g (mut i32) (i32.const 5))
+  (func $inner (param i32) (result i32) (i32.div_u (global.get $g) (local.get 0)))
+  (func (export "divide") (param i32) (result i32) (i32.add (call $inner (local.get 0)) (i32.const 1)))
+  (func (export "load") (param i32) (result i32) (i32.add (call $read (local.get 0)) (i32.const 1)))
+  (memory 1) (func $read (param i32) (result i32) (i32.load (local.get 0))))
+"""
+
+
+async def test_further_instances_show_the_same_places() -> None:
+    """The engine's backtrace is that of another compiled module, in which the code lies where it did."""
+    module = await load(DIVIDES)
+
+    async def body(guest: Guest) -> None:
+        for _ in range(3):
+            instance = await guest.instantiate(None, module)
+            for export, argument in (("divide", 0), ("load", -1)):
+                with pytest.raises(wasmtime.Trap):
+                    await guest.call(instance.func(export), argument)
+
+    places: dict[str, list[tuple[int, int]]] = {"inner": [], "read": []}
+    async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+        while isinstance(await debuggee.run(), events.Trap):
+            frame = (await debuggee.with_store(lambda view: list(view.frames())))[0]
+            places[frame.function_name].append((frame.module_offset, frame.instance.id))
+    for name, found in places.items():
+        assert [instance for _, instance in found] == [1, 2, 3], name
+        assert len({offset for offset, _ in found}) == 1
+
+
+async def test_the_compilation_for_a_further_instance_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has been started, and the next attempt compiles; the one after it need not."""
+    module = await load_module(ENGINE, DIVIDES, cache=None)
+    compiled: list[int] = []
+    made = capi.compile
+
+    def compile(engine: wasmtime.Engine, wasm: bytes) -> wasmtime.Module:
+        compiled.append(len(wasm))
+        if len(compiled) == 1:
+            trio.from_thread.run_sync(scope.cancel)
+        return made(engine, wasm)
+
+    scope = trio.CancelScope()
+    instances: list[GuestInstance] = []
+
+    async def body(guest: Guest) -> Any:
+        instances.append(await guest.instantiate(None, module))
+        assert not compiled
+        with scope:
+            instances.append(await guest.instantiate(None, module))
+        assert scope.cancelled_caught and len(instances) == 1
+        for _ in range(2):
+            instances.append(await guest.instantiate(None, module))
+        assert len(compiled) == 2
+        return [await guest.call(each.func("divide"), 2) for each in instances]
+
+    monkeypatch.setattr(capi, "compile", compile)
+    async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+        assert (await debuggee.finish()).result == [3, 3, 3]
+        assert [each.id for each in instances] == [1, 2, 3]

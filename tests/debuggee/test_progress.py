@@ -15,7 +15,7 @@ import wasmtime
 
 from tests.debuggee._support import ENGINE
 from trio_wasmdbg import ModuleCache, Progress, load_module
-from trio_wasmdbg.debuggee import _modules, _progress
+from trio_wasmdbg.debuggee import _loading, _progress
 from trio_wasmdbg.instrument import instrument
 
 FUNCTIONS = 200
@@ -61,7 +61,7 @@ async def test_rewriting_is_told_function_by_function(monkeypatch: pytest.Monkey
 
         return instrument(*args, progress=both, **options)
 
-    monkeypatch.setattr(_modules, "instrument", watched)
+    monkeypatch.setattr(_loading, "instrument", watched)
     await load_module(ENGINE, FAKE, progress=lambda report: None)
     assert told == [(done, CODE) for done in range(0, CODE + 1, 6)]
 
@@ -121,7 +121,7 @@ async def test_nothing_is_told_after_a_cancellation(monkeypatch: pytest.MonkeyPa
         ended.set()
         return instrument(*args, progress=progress, **options)
 
-    monkeypatch.setattr(_modules, "instrument", slow)
+    monkeypatch.setattr(_loading, "instrument", slow)
     async with trio.open_nursery() as nursery:
 
         async def load() -> None:

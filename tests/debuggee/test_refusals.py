@@ -20,7 +20,7 @@ from trio_wasmdbg import (
     open_debuggee,
     prepare_config,
 )
-from trio_wasmdbg.debuggee import _modules
+from trio_wasmdbg.debuggee import _loading
 from trio_wasmdbg.instrument import Instrumented, instrument
 from trio_wasmdbg.wasm import MAGIC, name, section, uleb, vector
 
@@ -189,7 +189,7 @@ async def test_where_the_engine_can_not_compile_the_rewritten_code(monkeypatch: 
         result.wasm = result.wasm[:-1]
         return result
 
-    monkeypatch.setattr(_modules, "instrument", spoilt)
+    monkeypatch.setattr(_loading, "instrument", spoilt)
     with pytest.raises(ModuleError, match="can't compile what the code becomes") as caught:
         await load_module(ENGINE, module("0b"), cache=None)
     assert caught.value.offset is not None

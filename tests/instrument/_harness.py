@@ -120,27 +120,23 @@ class Rig(Plain):
         if define is not None:
             define(linker, self.store)
         i32 = wasmtime.ValType.i32()
-        number = wasmtime.GlobalType(i32, True)
         prefix = self.names.prefix
-        self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.layout.stack_size))
-        self.current = wasmtime.Global(self.store, number, wasmtime.Val.i32(0))
         wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
         self.countdown = wasmtime.Global(self.store, wide, wasmtime.Val.i64(0))
-        linker.define(self.store, prefix, self.names.sp, self.sp)
-        linker.define(self.store, prefix, self.names.instance, self.current)
         module = compiled or wasmtime.Module(engine, self.instrumented.wasm)
         self.instance = linker.instantiate(self.store, module)
         self.exports = self.instance.exports(self.store)
         self.hook = wasmtime.Func(self.store, wasmtime.FuncType([i32] * 3, [i32]), self._hook)
         self.companions = wasmtime.Linker(engine)
-        self.companions.define(self.store, prefix, self.names.sp, self.sp)
-        self.companions.define(self.store, prefix, self.names.instance, self.current)
         self.companions.define(self.store, prefix, self.names.countdown, self.countdown)
         self.companions.define(self.store, prefix, self.names.hook, self.hook)
         for name in self.exports:
             # companions never import a shared memory, and wasmtime-py can't define one
             if name.startswith(prefix) and not isinstance(self.exports[name], wasmtime.SharedMemory):
                 self.companions.define(self.store, prefix, name, self.exports[name])
+        sp, current = self.exports[self.names.sp], self.exports[self.names.instance]
+        assert isinstance(sp, wasmtime.Global) and isinstance(current, wasmtime.Global)
+        self.sp, self.current = sp, current
         slots = self.exports[self.names.slots]
         assert isinstance(slots, wasmtime.Table)
         self.slots = slots

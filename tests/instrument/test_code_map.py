@@ -17,6 +17,7 @@ from tests.wasm._engine import is_valid
 from trio_wasmdbg.addresses import InstrumentedOffset, ModuleOffset
 from trio_wasmdbg.errors import ModuleError, UnsupportedFeatureError
 from trio_wasmdbg.instrument import Instrumented, Place, instrument
+from trio_wasmdbg.instrument._additions import Additions
 from trio_wasmdbg.instrument._body import INSERTED
 from trio_wasmdbg.instrument._opaque import opaque_twin
 from trio_wasmdbg.wasm import MAGIC, Imm, Module, decode_module, name, read_body, uleb
@@ -46,7 +47,7 @@ def copied(module: Module) -> bytes:
             for function in module.functions:
                 if function.body is not None:
                     out.append(data[position : function.body.start])
-                    out.append(opaque_twin(module, function, REASON, set()).body)
+                    out.append(opaque_twin(Additions(module), function, REASON, set()).body)
                     position = function.body.end
         out.append(data[position : part.end])
     return b"".join(out)
@@ -239,7 +240,7 @@ def test_functions_of_the_guests_without_globals_come_back_byte_for_byte() -> No
         for function in module.functions:
             body = function.body
             if body is not None and not uses_globals(module, function.index):
-                copy = opaque_twin(module, function, REASON, set()).body
+                copy = opaque_twin(Additions(module), function, REASON, set()).body
                 assert copy == module.data[body.start : body.end]
                 same += 1
     assert same > 50

@@ -10,7 +10,15 @@ import pytest
 import wasmtime
 
 from trio_wasmdbg.errors import ModuleError
-from trio_wasmdbg.instrument import INSTANCE_OFFSET, RESUME_OFFSET, SLOW, Instrumented, instrument, slow_twin
+from trio_wasmdbg.instrument import (
+    INSTANCE_OFFSET,
+    RESUME_OFFSET,
+    SLOW,
+    STACK_SIZE,
+    Instrumented,
+    instrument,
+    slow_twin,
+)
 from trio_wasmdbg.wasm import Limits, decode_module
 
 from ._harness import ENGINE, Plain, Rig, check_same
@@ -154,10 +162,9 @@ class Pair:
 
     def __init__(self, slow: set[int]) -> None:
         self.store = store = wasmtime.Store(ENGINE)
+        self.sp: Any = None
+        self.current: Any = None
         i32 = wasmtime.ValType.i32()
-        number = wasmtime.GlobalType(i32, True)
-        self.sp = wasmtime.Global(store, number, wasmtime.Val.i32(8 << 20))
-        self.current = wasmtime.Global(store, number, wasmtime.Val.i32(0))
         wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
         self.countdown = wasmtime.Global(store, wide, wasmtime.Val.i64(0))
         self.parts: list[tuple[Instrumented, memoryview]] = []
@@ -184,11 +191,15 @@ class Pair:
         own = wasmtime.Linker(ENGINE)
         for target in (linker, own):
             target.allow_shadowing = True
-            target.define(store, names.prefix, names.sp, self.sp)
-            target.define(store, names.prefix, names.instance, self.current)
             target.define(store, names.prefix, names.countdown, self.countdown)
-        found = linker.instantiate(store, wasmtime.Module(ENGINE, result.wasm)).exports(store)
+            if self.parts:
+                target.define(store, names.prefix, names.sp, self.sp)
+                target.define(store, names.prefix, names.instance, self.current)
+        wasm = result.importing() if self.parts else result.wasm
+        found = linker.instantiate(store, wasmtime.Module(ENGINE, wasm)).exports(store)
         exports = {name: found[name] for name in found}
+        if not self.parts:
+            self.sp, self.current = exports[names.sp], exports[names.instance]
         debug, slots = exports[names.debug], exports[names.slots]
         assert isinstance(debug, wasmtime.Memory) and isinstance(slots, wasmtime.Table)
         address = ctypes.addressof(debug.data_ptr(store).contents)
@@ -216,7 +227,7 @@ class Pair:
     def on_hook(self, kind: int, fp: int, k: int) -> int:
         walk = []
         sp, instance = self.sp.value(self.store), self.current.value(self.store)
-        while sp < 8 << 20:
+        while sp < STACK_SIZE:
             result, view = self.parts[instance - 1]
             (head,) = struct.unpack_from("<I", view, sp)
             plan = result.plan(head & ~SLOW)
@@ -229,7 +240,7 @@ class Pair:
             if plan.escapable:
                 (instance,) = struct.unpack_from("<I", view, sp + INSTANCE_OFFSET)
             sp += plan.frame.size
-        assert sp == 8 << 20 and instance == 0
+        assert sp == STACK_SIZE and instance == 0
         self.walks.append(walk)
         return 0
 
@@ -239,7 +250,7 @@ def test_frames_of_two_instances_lie_on_one_stack(slow: set[int]) -> None:
     pair = Pair(slow)
     # run(5): next 6; back(6): 1000 + twice(7) = 1000 + 16; 6 + 1016
     assert pair.run(pair.store, 5) == 1022
-    assert pair.sp.value(pair.store) == 8 << 20 and pair.current.value(pair.store) == 0
+    assert pair.sp.value(pair.store) == STACK_SIZE and pair.current.value(pair.store) == 0
     if not slow:
         assert not pair.walks
         return

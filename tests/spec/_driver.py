@@ -168,9 +168,14 @@ class Compiled:
             raise Failure("invalid", str(error)) from None
         if mode != "plain":
             self.instrumented = instrument(decode_module(data), frames=_split(mode)[0])
-            data = self.instrumented.wasm
+            data = self.instrumented.importing()
         # A failure to compile what was valid is a bug of ours: it goes up as it is.
         self.module = wasmtime.Module(engine(), data)
+        """For all instances of a world but the first, which has the shadow stack pointer."""
+
+    def first(self) -> wasmtime.Module:
+        """For the first instance of a world."""
+        return self.module if self.instrumented is None else wasmtime.Module(engine(), self.instrumented.wasm)
 
 
 # wasmtime_func_unchecked_callback_t; a value in the array has 16 bytes
@@ -442,6 +447,7 @@ class World:
         self.random = Random(0)
         number = wasmtime.GlobalType(wasmtime.ValType.i32(), True)
         self.stack_size = STACK_SIZE
+        # Until there is an instance that has them.
         self.sp = wasmtime.Global(self.store, number, wasmtime.Val.i32(self.stack_size))
         self.current = wasmtime.Global(self.store, number, wasmtime.Val.i32(0))
         wide = wasmtime.GlobalType(wasmtime.ValType.i64(), True)
@@ -476,17 +482,21 @@ class World:
         """
         linker = self.linker
         instrumented = compiled.instrumented
-        if instrumented is not None:
+        first = not self.instances
+        if instrumented is not None and not first:
             prefix = instrumented.names.prefix
             linker.define(self.store, prefix, instrumented.names.sp, self.sp)
             linker.define(self.store, prefix, instrumented.names.instance, self.current)
         try:
-            made = linker.linker.instantiate(self.store, compiled.module)
+            made = linker.linker.instantiate(self.store, compiled.first() if first else compiled.module)
         except wasmtime.Trap as trap:
             raise Failure("exception" if _threw(trap.message) else "trap", trap.message) from None
         except wasmtime.WasmtimeError as error:
             raise Failure("exception" if _threw(str(error)) else "link", str(error)) from None
-        return Instance(self, capi.RawInstance.of(self.store, made), compiled)
+        raw = capi.RawInstance.of(self.store, made)
+        if instrumented is not None and first:
+            self.sp, self.current = map(raw.export, (instrumented.names.sp, instrumented.names.instance))
+        return Instance(self, raw, compiled)
 
     def call(self, func: wasmtime.Func, arguments: Sequence[Any]) -> tuple[Any, list[Raw]]:
         """Calls a function; the results stay rooted in the array that comes first.

@@ -14,8 +14,9 @@ from ._exceptions import GuestException
 from ._frames import Frame, Variable
 from ._guest import Guest, Imports
 from ._instances import GuestInstance
+from ._loading import Source, load_module
 from ._missing import OPTIMISED_OUT, UNAVAILABLE, OptimisedOut, Unavailable
-from ._modules import GuestModule, Source, load_module
+from ._modules import GuestModule
 from ._open import Body, open_debuggee, run_debuggee
 from ._progress import Progress
 from ._recording import Branch, Coverage, Executed

@@ -13,7 +13,8 @@ from .. import capi
 from ..instrument import FrameMode
 from ._debuggee import Debuggee
 from ._guest import Guest, Imports
-from ._modules import GuestModule, Source, load_module
+from ._loading import Source, load_module
+from ._modules import GuestModule
 from ._open import open_debuggee
 
 __all__ = ["debug_wasm", "make_engine"]

@@ -109,6 +109,9 @@ class Guest(metaclass=NoPublicConstructor):
         :raises wasmtime.Trap: a segment does not fit, or the start function trapped.
         :raises TooManyGuests: no room for its memories, or for one more fiber.
 
+        A module from :func:`load_module` is compiled once more, off the trio thread, when it first comes
+        into a store that has a debuggable instance already: only the first has the shadow stack pointer.
+
         Cancelled: as :meth:`call`; an instance that was made already stays in the store, unused.
         """
         core = self._core
@@ -118,11 +121,16 @@ class Guest(metaclass=NoPublicConstructor):
             given = self.linker_for(module, linker_or_imports)
         linker = capi.RawLinker.clone_of(given)
         own_imports = _own_imports(core, given, module)
-        compiled = module if isinstance(module, wasmtime.Module) else module._compiled
-        if isinstance(module, GuestModule):
+        if isinstance(module, wasmtime.Module):
+            compiled = module
+        elif core.state.stack is None:
+            compiled = module._compiled
+        else:
+            # Cancelled here: nothing has been started.
+            compiled = await module._importing()
             names = module._instrumented.names
-            linker.define(core.store, names.prefix, names.sp, core.state.sp.item)
-            linker.define(core.store, names.prefix, names.instance, core.state.current.item)
+            for name, item in zip((names.sp, names.instance), core.state.stack, strict=True):
+                linker.define(core.store, names.prefix, name, item)
         memories = len(module.original.memories) if isinstance(module, GuestModule) else 1
         check_room(maps_of_instance(memories + 1), lasting=True)
         values = await core.calls.run(
@@ -155,9 +163,8 @@ class Guest(metaclass=NoPublicConstructor):
         if wasi:
             linker.linker.define_wasi()
             linker.allow_shadowing(True)
-        own = module._instrumented.names.prefix if isinstance(module, GuestModule) else None
         compiled = module if isinstance(module, wasmtime.Module) else module._compiled
-        wanted = {(each.module, each.name or ""): each for each in compiled.imports if each.module != own}
+        wanted = {(each.module, each.name or ""): each for each in compiled.imports}
         for place, each in wanted.items():
             if wasi and place[0] in _WASI and place[1] not in _given(imports or {}, place[0]):
                 continue

@@ -103,6 +103,9 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._coverable = True
         """Flavours can compare accesses with what is watched."""
         self._exports: dict[str, Any] | None = None
+        if state.stack is None:
+            sp, current = (self._item(name, wasmtime.Global) for name in (names.sp, names.instance))
+            state.own_stack(store, sp, current)
         state.instances.append(self)
         self._id = len(state.instances)
         self._debug_memory.set_u32(self._layout.instance_id, self._id)
@@ -182,11 +185,12 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """A linker with the debugger's own items and these exports of the instance."""
         prefix, store = self._names.prefix, self._store
         if self._linker is None:
-            assert self._hook is not None
+            assert self._hook is not None and self._state.stack is not None
             linker = capi.RawLinker.new(self._module.engine)
+            sp, current = self._state.stack
             own: dict[str, capi.Extern] = {
-                self._names.sp: self._state.sp.item,
-                self._names.instance: self._state.current.item,
+                self._names.sp: sp,
+                self._names.instance: current,
                 self._names.countdown: self._state.countdown,
                 self._names.hook: self._hook.func,
             }

@@ -1,4 +1,4 @@
-"""Loading a module: validate, rewrite, compile, all off the trio thread."""
+"""A module that has been loaded: what is known of its functions, and their slow twins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
@@ -20,26 +18,21 @@ from ..engine import is_named
 from ..engine.events import Location
 from ..errors import NotFoundError
 from ..instrument import (
-    FRAME_MODES,
     Companion,
     FrameMode,
     FunctionPlan,
     Instrumented,
     Place,
     entered_from_outside,
-    instrument,
     slow_twin,
     slow_twin_part,
 )
 from ..symbols import function_label
-from ..wasm import ExternKind, FuncType, Instruction, Module, decode_module, disassemble, read_body
-from ._cache import USER_CACHE, ModuleCache
+from ..wasm import ExternKind, FuncType, Instruction, Module, disassemble, read_body
 from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
 from ._flavour_batches import Batches
 from ._loop_copies import LoopCopies
-from ._progress import Progress, Stage, Teller
-from ._refusals import not_compiled, not_validated
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
 from ._twins import Twin, TwinCache, imported_names
@@ -49,11 +42,7 @@ if TYPE_CHECKING:
     from ..expressions import TypedExpression, TypedTemplate
     from ._expressions import Key
 
-__all__ = ["GuestModule", "Source", "load_module", "read_source"]
-
-Source = bytes | bytearray | str | Path
-"""What :func:`load_module` takes: wasm bytes, wat text, or a path to either."""
-
+__all__ = ["INDIRECT", "LIVING", "GuestModule"]
 
 INDIRECT = frozenset({"call_indirect", "return_call_indirect"})
 _BY_REFERENCE = frozenset({"call_ref", "return_call_ref"})
@@ -88,6 +77,9 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._name = name
         self._instrumented = instrumented
         self._compiled = compiled
+        """For the first instance of a store."""
+        self._compiled_importing: wasmtime.Module | None = None
+        """For all others, once there has been one."""
         self._slow = TwinCache()
         self._batches = Batches(engine, instrumented)
         self._copies = LoopCopies(engine, instrumented, self._batches)
@@ -344,6 +336,20 @@ class GuestModule(metaclass=NoPublicConstructor):
 
         await compute(work)
 
+    async def _importing(self) -> wasmtime.Module:
+        """The compiled module for an instance that is not the first one of its store.
+
+        Made at the first call, off the trio thread; not always a checkpoint.  Cancelled: nothing is kept.
+        Raises :exc:`TooManyGuests` where the process has no room for compiled code.
+        Two tasks that ask at the same time may both make it; either is as good.
+        """
+        if self._compiled_importing is None:
+            check_room(MODULE, lasting=True)
+            self._compiled_importing = await compute(
+                lambda tick: capi.compile(self._engine, self._instrumented.importing())
+            )
+        return self._compiled_importing
+
     # ── slow twins ─────────────────────────────────────────────────────────────────────────────
 
     async def slow_twin(
@@ -445,154 +451,3 @@ def _item(what: str, items: Sequence[Any], index: int) -> Any:
     if not 0 <= index < len(items):
         raise NotFoundError(f"no {what} {index}: the module has {len(items)}")
     return items[index]
-
-
-def read_source(source: Source) -> tuple[bytes, str | None]:
-    """Wasm bytes and the file's name, if it came from one; blocks while reading the file.
-
-    :raises OSError: a path can't be read.
-    :raises ModuleError: wat text doesn't parse; the message has line and column.
-    """
-    name = None
-    if isinstance(source, Path) or (isinstance(source, str) and not _looks_like_text(source)):
-        path = Path(source)
-        name = path.stem
-        source = path.read_bytes()
-    if isinstance(source, str):
-        return bytes(wasmtime.wat2wasm(source)), name
-    data = bytes(source)
-    if data.startswith(b"\0asm"):
-        return data, name
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data, name  # neither: the engine's validation says what is wrong with it
-    return (bytes(wasmtime.wat2wasm(text)), name) if _looks_like_text(text) else (data, name)
-
-
-def _looks_like_text(source: str) -> bool:
-    return source.lstrip().startswith(("(", ";;"))
-
-
-async def load_module(
-    engine: wasmtime.Engine,
-    source: Source,
-    *,
-    name: str | None = None,
-    frames: FrameMode = "exact",
-    progress: Callable[[Progress], None] | None = None,
-    cache: ModuleCache | None = USER_CACHE,
-) -> GuestModule:
-    """Read, validate, rewrite and compile a module; all off the trio thread; a checkpoint.
-
-    :param engine: the one that its instances are going to run in.
-    :param source: wasm bytes, wat text (``str`` or bytes that begin with ``(`` or ``;;``), or a
-        path to a file with either (``Path``, or any other ``str``).
-    :param name: what to call it; default: its name section's name, else the file's.
-    :param frames: how much is kept of the frames of functions that run at full speed: ``"exact"``, every
-        local of every frame; ``"live"``, the locals that the program still needs at that place, which makes
-        loading and running faster: the others read as :data:`OPTIMISED_OUT`; ``"post-mortem"``, as exact,
-        and the innermost frame is whole also after a trap that has unwound the guest, which makes running
-        slower (:attr:`Frame.exact`).
-    :param progress: called in the trio thread now and then, with how far loading has come; never after this
-        function has returned.  What it raises is raised here.
-    :param cache: where rewritten modules are kept, so that the next time is faster; default: a folder in the
-        user's cache folder.  None: nowhere.
-    :raises ValueError: there are no such *frames*.
-    :raises wasmtime.WasmtimeError: the engine refuses the module; if the place is in a function, a note
-        (``__notes__``) names it.
-    :raises ModuleError: it uses something that is not supported, or can't be made debuggable; the
-        message has feature, offset and function.
-    :raises EngineConfigError: the engine lacks a switch that the rewritten module needs.
-    :raises TooManyGuests: the process has no room for compiled code.
-
-    Cancelled: the caller goes on at once; the thread ends soon after (a compilation under way
-    runs to its end, its result is dropped).
-    """
-
-    if frames not in FRAME_MODES:
-        raise ValueError(f"frames are kept in the ways {', '.join(FRAME_MODES)}, not {frames!r}")
-    check_room(MODULE, lasting=True)
-    teller = None if progress is None else Teller(progress, trio.lowlevel.current_trio_token())
-    report = _report_nothing if teller is None else teller.report
-
-    def work(tick: Callable[[], None]) -> GuestModule:
-        report("read", 0, 0)
-        capi.probe_engine(engine)
-        data, stem = read_source(source)
-        size = len(data)
-        report("read", size, size)
-        report("validate", 0, size)
-        # The engine's own validator decides what is valid; the decoder may then rely on it.
-        try:
-            capi.validate(engine, data)
-        except wasmtime.WasmtimeError as error:
-            why = not_validated(data, error, tick)
-            raise why from (error if why is not error else None)
-        report("validate", size, size)
-        with collections_held_back():
-            original = decode_module(data, tick)
-            tick()
-        instrumented, compiled = _rewrite_and_compile(engine, original, frames, cache, tick, report)
-        return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)
-
-    if teller is None:
-        return await compute(work)
-    module = None
-    try:
-        with teller.scope:
-            module = await compute(work)
-            teller.deliver()
-    finally:
-        teller.close()
-        if teller.error is not None:
-            raise teller.error
-    assert module is not None
-    return module
-
-
-_Report = Callable[[Stage, int, int], None]
-
-
-def _report_nothing(stage: Stage, done: int, total: int) -> None:
-    pass
-
-
-def _rewrite_and_compile(
-    engine: wasmtime.Engine,
-    original: Module,
-    frames: FrameMode,
-    cache: ModuleCache | None,
-    tick: Callable[[], None],
-    report: _Report,
-) -> tuple[Instrumented, wasmtime.Module]:
-    size = len(original.data)
-    code = sum(f.body.end - f.body.start for f in original.functions if f.body is not None)
-    report("rewrite", 0, code)
-    kept = None
-    if cache is not None:
-        with collections_held_back():
-            kept = cache.load(original, tick, frames=frames)
-    if kept is not None:
-        report("rewrite", code, code)
-        report("compile", 0, size)
-        try:
-            compiled = capi.compile(engine, kept.wasm)
-        except wasmtime.WasmtimeError:
-            # Not for this reason alone: an engine may refuse it fresh from the rewriter as well.
-            assert cache is not None
-            cache.discard(original, frames=frames)
-        else:
-            report("compile", size, size)
-            return kept, compiled
-    with collections_held_back():
-        instrumented = instrument(original, frames=frames, tick=tick, progress=partial(report, "rewrite"))
-    report("compile", 0, size)
-    try:
-        compiled = capi.compile(engine, instrumented.wasm)
-    except wasmtime.WasmtimeError as error:
-        raise not_compiled(engine, original, error) from error
-    report("compile", size, size)
-    if cache is not None:
-        cache.save(instrumented, tick)
-    return instrumented, compiled

@@ -1,7 +1,8 @@
 """What a store keeps for the debugger, longer than any one debuggee.
 
 One shadow stack pointer for all instrumented instances of the store, so that frames of different
-instances order by address; the id of the instance that is current; and the list of instances.
+instances order by address, and the id of the instance that is current: both are globals of the first
+instance, and the others import them.  And the list of instances.
 It hangs on the user's ``wasmtime.Store`` object, so it lives exactly as long.
 """
 
@@ -31,13 +32,34 @@ _numbers = count(1)
 _HEADER: Final = Struct("<III")
 
 
+class _Constant:
+    """Stands for a global while there is no instance that could have changed it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def get(self) -> int:
+        return self._value
+
+    def set(self, value: int) -> None:
+        assert value == self._value
+
+
+_NO_STACK: Final = _Constant(STACK_SIZE)
+_NO_INSTANCE: Final = _Constant(0)
+
+
 class StoreState:
     """The debugger's side of one ``wasmtime.Store``; satisfies ``engine.StackReader``."""
 
     def __init__(self, store: wasmtime.Store) -> None:
         # No reference to the store itself: it owns this object.
-        self.sp = capi.I32Global(store, capi.new_global(store, "i32", True, STACK_SIZE))
-        self.current = capi.I32Global(store, capi.new_global(store, "i32", True, 0))
+        self.sp: capi.I32Global | _Constant = _NO_STACK
+        self.current: capi.I32Global | _Constant = _NO_INSTANCE
+        self.stack: tuple[wasmtime.Global, wasmtime.Global] | None = None
+        """The globals of these two, once there is an instance."""
         self.countdown = capi.new_global(store, "i64", True, 0)
         """Instructions that slow twins still have to count, in a step of several."""
         self.instances: list[GuestInstance] = []
@@ -56,6 +78,11 @@ class StoreState:
         if not 1 <= instance_id <= len(self.instances):
             raise InternalError(f"no instrumented instance {instance_id} in this store")
         return self.instances[instance_id - 1]
+
+    def own_stack(self, store: wasmtime.Store, sp: wasmtime.Global, current: wasmtime.Global) -> None:
+        """Use the globals of the first instance."""
+        self.stack = sp, current
+        self.sp, self.current = capi.I32Global(store, sp), capi.I32Global(store, current)
 
     @property
     def companions(self) -> int:

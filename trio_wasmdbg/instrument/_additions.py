@@ -1,8 +1,9 @@
 """What is appended to a module's index spaces, and the code that reaches a shadow frame.
 
-Nothing of the original module changes its index but the globals: two imported ones come before
-them.  Types, tables, the debug memory and helper functions are appended, most of them when they
-are first asked for, so that a module that has no reference-typed local gets no reference table.
+Nothing of the original module changes its index but the globals that it defines: two of ours come before
+them (see ``_stack_owner``).  Types, tables, the debug memory and helper functions are appended, most of
+them when they are first asked for, so that a module that has no reference-typed local gets no reference
+table.
 """
 
 from __future__ import annotations
@@ -19,28 +20,16 @@ from ._layout import INSTANCE_ID, STACK_SIZE
 
 __all__ = [
     "COLD_PARAMS",
-    "FIRST_GLOBAL",
     "HOOK_TYPE",
-    "INSTANCE",
     "KEEP",
     "REFERENCE_TABLE_SIZE",
-    "SP",
     "TOP_TYPES",
     "Additions",
     "FrameAccess",
 ]
 
-SP: Final = 0
-"""Global index of the shadow stack pointer, in rewritten modules and companions."""
-
 KEEP: Final = 1 << 30
 """Flag of a resume point: a fast twin leaves there with a frame that the host may have made whole."""
-
-INSTANCE: Final = 1
-"""Global index of the current instance's id."""
-
-FIRST_GLOBAL: Final = 2
-"""What a global index of the original module is raised by."""
 
 COLD_PARAMS: Final = (I32, I32)
 """Parameters of everything in a function slot: frame pointer, resume point."""
@@ -70,6 +59,8 @@ class Additions:
     """The appended index spaces of one rewritten module (or of a companion, which shares them)."""
 
     module: Module
+    sp: int = field()
+    """Index of the global that is the shadow stack pointer: behind those that the module imports."""
     types: dict[FuncType, int] = field(factory=dict)
     reference_tables: dict[str, int] = field(factory=dict)
     helpers: dict[tuple[str, int, int], int] = field(factory=dict)
@@ -80,6 +71,19 @@ class Additions:
     _enters: dict[int, int] = Factory(dict)
     _stores: dict[tuple[ValType, int], bytes] = Factory(dict)
     _loads: dict[tuple[ValType, int], bytes] = Factory(dict)
+
+    @sp.default
+    def _sp_behind_imports(self) -> int:
+        return sum(each.import_ is not None for each in self.module.globals)
+
+    @property
+    def instance(self) -> int:
+        """Index of the global that holds the current instance's id."""
+        return self.sp + 1
+
+    def global_(self, index: int) -> int:
+        """The index in the rewritten module of a global of the original."""
+        return index if index < self.sp else index + 2
 
     @property
     def debug_memory(self) -> int:
@@ -216,6 +220,9 @@ class FrameAccess:
         self._additions = additions
         self.fp: Final = emit.local_get(fp)
         """``local.get`` of the frame pointer."""
+        self.sp: Final = emit.global_get(additions.sp)
+        """``global.get`` of the shadow stack pointer."""
+        self._set_sp: Final = emit.global_set(additions.sp)
 
     def place_of(self, type: ValType) -> str:
         """Where slots of this type are: in the table of their kind, or, if this is empty, in memory."""
@@ -290,12 +297,16 @@ class FrameAccess:
 
     def new_frame(self, size: int) -> bytes:
         """Pushes the address that a frame has, or would have if it is not on the shadow stack."""
-        return b"".join([emit.global_get(SP), emit.i32_const(size), emit.I32_SUB])
+        return b"".join([self.sp, emit.i32_const(size), emit.I32_SUB])
 
     def own_instance(self) -> bytes:
         """Makes this instance the current one."""
         load = self._additions.memory_access(0x28, INSTANCE_ID, 2)
-        return b"".join([emit.i32_const(0), load, emit.global_set(INSTANCE)])
+        return b"".join([emit.i32_const(0), load, emit.global_set(self._additions.instance)])
+
+    def topmost(self) -> bytes:
+        """Makes the frame the topmost one, and this instance the current one: those above were unwound."""
+        return self.fp + self._set_sp + self.own_instance()
 
     def push(self, function: int, escapable: bool) -> bytes:
         """Puts the frame onto the shadow stack.
@@ -304,13 +315,14 @@ class FrameAccess:
         """
         parts = [self.store_i32(0, emit.i32_const(function))]
         if escapable:
-            parts += [self.store_i32(INSTANCE_OFFSET, emit.global_get(INSTANCE)), self.own_instance()]
-        parts += [self.fp, emit.global_set(SP)]
+            current = emit.global_get(self._additions.instance)
+            parts += [self.store_i32(INSTANCE_OFFSET, current), self.own_instance()]
+        parts += [self.fp, self._set_sp]
         return b"".join(parts)
 
     def pop(self, size: int, escapable: bool) -> bytes:
         """Takes the frame off the shadow stack."""
-        code = self.fp + emit.i32_const(size) + emit.I32_ADD + emit.global_set(SP)
+        code = self.fp + emit.i32_const(size) + emit.I32_ADD + self._set_sp
         if escapable:
-            code += self.load_i32(INSTANCE_OFFSET) + emit.global_set(INSTANCE)
+            code += self.load_i32(INSTANCE_OFFSET) + emit.global_set(self._additions.instance)
         return code

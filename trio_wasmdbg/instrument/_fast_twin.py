@@ -35,7 +35,7 @@ from typing import Final
 
 from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
-from ._additions import FIRST_GLOBAL, SP, Additions, FrameAccess
+from ._additions import Additions, FrameAccess
 from ._body import BodyWriter, FastTwin
 from ._check_sites import AFTER_CALL, CATCH, ENTRY, LOOP, CheckSites, first_cut
 from ._direct import enter_directly
@@ -134,7 +134,7 @@ class FastTwinBuilder(CheckSites):
 
     def _global(self, index: int) -> int:
         """The index here of a global of the original."""
-        return index + FIRST_GLOBAL
+        return self._additions.global_(index)
 
     def _copy_call(self, instruction: Instruction) -> None:
         """Copies a call, the call only."""
@@ -291,7 +291,7 @@ class FastTwinBuilder(CheckSites):
         after the call was not come by; and if the host has changed the frame during that call, then the
         frame is right and the machine's registers are not.
         """
-        self._writer.out += b"".join([self._access.fp, emit.global_set(SP), self._access.own_instance()])
+        self._writer.out += self._access.topmost()
         operands = self._stores.peek(types, base)
         parts = [self._stores.operands(operands), self._stores.unless_materialised(self._locals(needed))]
         self._check(resume_point, CATCH, b"".join([*parts, self._exit(resume_point, keep=True)]))

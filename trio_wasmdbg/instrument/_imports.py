@@ -32,12 +32,15 @@ from ..wasm import (
     vector,
 )
 from . import _emit as emit
-from ._additions import FIRST_GLOBAL, HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
+from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
 from ._kinds import HELPED
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._shared import has_shared_memory, helper_number, shared_accesses, size_helper
 
 __all__ = ["CompanionImports", "helper_type"]
+
+_GLOBALS = 2
+"""How many globals of our own a companion imports before those of the original: always the same two."""
 
 
 def helper_type(additions: Additions, name: str, first: int, second: int) -> FuncType:
@@ -81,6 +84,7 @@ class CompanionImports:
         self.shared_memory = has_shared_memory(main.module)
         self.additions = Additions(
             main.module,
+            sp=0,
             reference_tables=dict(main.reference_tables),
             helpers=main.helpers,
             executed=main.executed,
@@ -121,7 +125,7 @@ class CompanionImports:
     @property
     def countdown(self) -> int:
         """Index of the global that counts instructions down: the last one, so known after the others."""
-        return FIRST_GLOBAL + len(self._globals)
+        return _GLOBALS + len(self._globals)
 
     def global_(self, index: int) -> int:
         """The companion's index of a global of the original."""
@@ -172,7 +176,7 @@ class CompanionImports:
                 elif imm not in inside:
                     self._functions.setdefault(imm, 1 + len(self._functions))
             elif kind is Imm.GLOBAL:
-                self._globals.setdefault(imm, FIRST_GLOBAL + len(self._globals))
+                self._globals.setdefault(imm, _GLOBALS + len(self._globals))
             elif op.code in HELPED:
                 first, second = imm if isinstance(imm, tuple) else (imm, 0)
                 self._need_helper(HELPED[op.code], first, second)
@@ -180,7 +184,7 @@ class CompanionImports:
     def need_globals(self, indices: Iterable[int]) -> None:
         """Makes sure that these globals of the original are imported."""
         for index in indices:
-            self._globals.setdefault(index, FIRST_GLOBAL + len(self._globals))
+            self._globals.setdefault(index, _GLOBALS + len(self._globals))
 
     def need_tags(self) -> None:
         """Makes sure that the tags are imported."""

@@ -216,7 +216,7 @@ SITES_BASE = WATCH_BASE + 64
 
 @frozen
 class Reserved:
-    """The names of what was added to a module: its two imports and its extra exports.
+    """The names of what was added to a module: its exports, and what may be imported.
 
     :ivar prefix: the import module's name, and the beginning of each export's name; no name of the
         original module begins with it.
@@ -237,13 +237,13 @@ class Reserved:
 
     @property
     def sp(self) -> str:
-        """Import (of module ``prefix``): the shadow stack pointer, a mutable ``i32`` global."""
-        return "sp"
+        """Export, or import of module ``prefix``: the shadow stack pointer, a mutable ``i32`` global."""
+        return f"{self.prefix}sp"
 
     @property
     def instance(self) -> str:
-        """Import (of module ``prefix``): the current instance's id, a mutable ``i32`` global."""
-        return "instance"
+        """Export, or import of module ``prefix``: the current instance's id, a mutable ``i32`` global."""
+        return f"{self.prefix}instance"
 
     @property
     def countdown(self) -> str:

@@ -56,7 +56,7 @@ from ..wasm import (
     uleb,
 )
 from . import _emit as emit
-from ._additions import SP, Additions, FrameAccess
+from ._additions import Additions, FrameAccess
 from ._check_sites import LOOP
 from ._flavour import FlavourBuilder, FlavourOptions, NoFlavourError
 from ._flow import ACTIVE, Flowing, Label
@@ -192,7 +192,7 @@ class LoopCopyBuilder(FlavourBuilder):
     def _prologue(self) -> None:
         out, access, frame = self._writer.out, self._access, self._frame
         out += emit.BLOCK_EMPTY  # what follows it is the way out
-        out += emit.global_get(SP) + emit.local_set(self._fp)
+        out += access.sp + emit.local_set(self._fp)
         out += access.store_i32(0, emit.i32_const(self._typed.function.index))
         # Where exceptions are caught, the flag says that an exception has led there.
         word = 0 if self._survey.tries else self._loop | MATERIALISED
@@ -309,7 +309,7 @@ class LoopCopyBuilder(FlavourBuilder):
         stores = self._stores.locals(self._now.dirty & self._needed(scope.start))
         if self._survey.facts[scope.start].catches:
             # As in `_check_caught`.
-            out += self._access.fp + emit.global_set(SP) + self._access.own_instance()
+            out += self._access.topmost()
             stores = self._stores.unless_materialised(stores)
         used: dict[ValType, int] = {}
         operands = []

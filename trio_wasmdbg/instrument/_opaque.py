@@ -1,6 +1,6 @@
 """Functions that can't be made debuggable: copied, so that the others of their module can be.
 
-Such a function has no frame, no check sites and no slow twin; it only has its global indices raised.
+Such a function has no frame, no check sites and no slow twin; it only has some global indices raised.
 To the debugger it is what a function of another, uninstrumented module would be.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from array import array
 
 from ..errors import UnsupportedFeatureError
-from ..wasm import Flow, Function, Imm, Module, read_body, uleb
-from ._additions import FIRST_GLOBAL
+from ..wasm import Flow, Function, Imm, read_body, uleb
+from ._additions import Additions
 from ._body import INSERTED, FastTwin
 from ._fast_twin import MAX_BODY
 
@@ -18,7 +18,7 @@ __all__ = ["opaque_twin"]
 
 
 def opaque_twin(
-    module: Module, function: Function, reason: UnsupportedFeatureError, called: set[int]
+    additions: Additions, function: Function, reason: UnsupportedFeatureError, called: set[int]
 ) -> FastTwin:
     """The function's body with new global indices.
 
@@ -28,6 +28,7 @@ def opaque_twin(
     """
     body = function.body
     assert body is not None
+    module = additions.module
     try:
         instructions = read_body(module, function)
     except UnsupportedFeatureError:
@@ -42,7 +43,7 @@ def opaque_twin(
             out += data[position : instruction.offset]
             new.append(len(out))
             old.append(instruction.offset | INSERTED)
-            out += op.encoding + uleb(instruction.imm + FIRST_GLOBAL)
+            out += op.encoding + uleb(additions.global_(instruction.imm))
             position = instruction.end
             new.append(len(out))
             old.append(position)

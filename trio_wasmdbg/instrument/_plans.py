@@ -43,6 +43,7 @@ from ._liveness import Liveness, liveness
 from ._modes import FrameMode
 from ._near import nearest_sites
 from ._recipes import Recipe, Recipes
+from ._stack_owner import importing
 from ._zeros import bits
 
 if TYPE_CHECKING:
@@ -429,7 +430,7 @@ class Instrumented:
 
     :ivar original: the module as it was.
     :ivar mode: how much of each frame is kept.
-    :ivar wasm: the rewritten module's bytes.
+    :ivar wasm: the rewritten module's bytes, as the first instance of a store has it.
     :ivar plans: by function index; None for imported and for opaque functions.
     :ivar opaque: by function index, why a function could not be made debuggable: it was copied as it is,
         and runs without frames, sites and a slow twin.
@@ -450,6 +451,11 @@ class Instrumented:
     opaque: dict[int, UnsupportedFeatureError] = field(factory=dict, repr=False)
     _cache: dict[int, _Details] = field(factory=dict, repr=False)
     _stub_slots: dict[tuple[ValType, ...], int] = field(factory=dict, repr=False)
+
+    def importing(self) -> bytes:
+        """:attr:`wasm` as any further instance of a store has it: it imports the shadow stack pointer, and
+        the id of the current instance, from the first one."""
+        return importing(self.wasm, self.names)
 
     def plan(self, index: int) -> FunctionPlan:
         """The plan of a defined function.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..wasm import Instruction, TypedBody
 from . import _emit as emit
-from ._additions import SP, FrameAccess
+from ._additions import FrameAccess
 from ._body import BodyWriter
 from ._early_pops import can_pop_before, early_pops
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
@@ -68,7 +68,7 @@ class FramePushes:
         uncertain = self._escapable and self._now.active == UNCERTAIN
         if uncertain:
             # Doing it twice would lose the instance that was current before.
-            parts += [emit.global_get(SP), access.fp, b"\x47", emit.IF_EMPTY]  # i32.ne
+            parts += [access.sp, access.fp, b"\x47", emit.IF_EMPTY]  # i32.ne
         parts.append(access.push(self._typed.function.index, self._escapable))
         if uncertain:
             parts.append(emit.END)
@@ -81,7 +81,7 @@ class FramePushes:
             return b""
         pop = self._access.pop(self._frame.size, self._escapable)
         if active == UNCERTAIN and self._escapable:
-            return b"".join([emit.global_get(SP), self._access.fp, b"\x46", emit.IF_EMPTY, pop, emit.END])
+            return b"".join([self._access.sp, self._access.fp, b"\x46", emit.IF_EMPTY, pop, emit.END])
         return pop
 
     def _activate(self, k: int) -> None:

@@ -1,7 +1,7 @@
 """The module level: every function rewritten, and the sections put together again.
 
 Sections come out in the order of the original's; what is not changed is copied as it is.  Nothing
-shifts an index but the two global imports, which come first.
+shifts an index but two globals, which come before those that the module defines.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from ..wasm import (
     Flow,
     Function,
     FuncType,
-    GlobalType,
     Limits,
     MemoryType,
     Module,
@@ -32,7 +31,6 @@ from ..wasm import (
     TableType,
     TypedBody,
     ValType,
-    global_type,
     memory_type,
     name,
     read_expression,
@@ -60,6 +58,7 @@ from ._plans import FunctionPlan, Instrumented, no_tick
 from ._recipes import Recipes
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
 from ._shared import collect, has_shared_memory
+from ._stack_owner import DEFINITIONS, reserve
 from ._words import Words
 
 __all__ = ["entered_from_outside", "instrument"]
@@ -139,7 +138,7 @@ class _Rewriter:
                     assert isinstance(typed, TypedBody)
                     collect(self._additions, typed)
             except UnsupportedFeatureError as error:
-                twins.append(opaque_twin(module, function, error, self._tail_called))
+                twins.append(opaque_twin(self._additions, function, error, self._tail_called))
                 result.opaque[function.index] = error
                 frames.append(FrameLayout.of((), 0, False))
                 counts.append(0)
@@ -366,9 +365,9 @@ class _Rewriter:
         types = [*stub_types, *additions.enters, *(additions.type_index(type) for type, _ in helpers)]
 
         table_count, memory_count = len(module.tables), len(module.memories)
-        extra = 3 + len(additions.reference_tables) + len(helpers)  # exports besides one for each item
+        extra = 5 + len(additions.reference_tables) + len(helpers)  # exports besides one for each item
         size, of_items = size_of_types(module)
-        more = 4 + len(additions.reference_tables) + sum(size_of_type(type) for type, _ in helpers)
+        more = 6 + len(additions.reference_tables) + sum(size_of_type(type) for type, _ in helpers)
         items = len(module.functions) + table_count + memory_count + len(module.globals) + len(module.tags)
         check_limits(
             {
@@ -386,37 +385,32 @@ class _Rewriter:
         )
         by_id = {s.id: s for s in module.sections if s.id != SectionId.CUSTOM}
         extend = partial(appended, module)
-        out: list[bytes] = [MAGIC]
+        out: list[bytes] = [MAGIC, reserve(names)]
 
         def emit_section(id: SectionId, payload: bytes) -> None:
             out.append(section(id, payload))
 
         emit_section(SectionId.TYPE, type_section(additions))
-        ours = global_type(GlobalType(I32, True))
-        prefix = name(names.prefix)
-        first = b"".join(
-            [prefix + name(item) + bytes((ExternKind.GLOBAL,)) + ours for item in (names.sp, names.instance)]
-        )
-        emit_section(SectionId.IMPORT, extend(by_id.get(SectionId.IMPORT), [], first=first))
+        if SectionId.IMPORT in by_id:
+            emit_section(SectionId.IMPORT, extend(by_id[SectionId.IMPORT], []))
         emit_section(SectionId.FUNCTION, extend(by_id.get(SectionId.FUNCTION), [uleb(t) for t in types]))
         tables = [table_type(TableType(FUNCREF, Limits(layout.slots, layout.slots)))]
         for kind in additions.reference_tables:
             limits = Limits(REFERENCE_TABLE_SIZE, REFERENCE_TABLE_SIZE)
             tables.append(table_type(TableType(TOP_TYPES[kind], limits)))
-        edits = global_edits(module, (t.init for t in module.tables))
+        edits = global_edits(additions, (t.init for t in module.tables))
         emit_section(SectionId.TABLE, extend(by_id.get(SectionId.TABLE), tables, edits))
         debug = memory_type(MemoryType(Limits(layout.memory_pages, layout.memory_pages)))
         emit_section(SectionId.MEMORY, extend(by_id.get(SectionId.MEMORY), [debug]))
         if SectionId.TAG in by_id:
             emit_section(SectionId.TAG, extend(by_id[SectionId.TAG], []))
-        if SectionId.GLOBAL in by_id:
-            edits = global_edits(module, (g.init for g in module.globals))
-            emit_section(SectionId.GLOBAL, extend(by_id[SectionId.GLOBAL], [], edits))
+        edits = global_edits(additions, (g.init for g in module.globals))
+        emit_section(SectionId.GLOBAL, extend(by_id.get(SectionId.GLOBAL), [], edits, first=DEFINITIONS))
         added = self._exports(first_helper)
-        emit_section(SectionId.EXPORT, extend(by_id.get(SectionId.EXPORT), added, exports(module)))
+        emit_section(SectionId.EXPORT, extend(by_id.get(SectionId.EXPORT), added, exports(additions)))
         if defined or SectionId.ELEMENT in by_id:
             ranges = [r for e in module.elements for r in (e.offset, *(e.expressions or ()))]
-            edits = global_edits(module, ranges)
+            edits = global_edits(additions, ranges)
             segments = []
             for first_slot, found in (
                 (layout.first_function_slot, slots), (layout.first_stub_slot, stub_of.values())
@@ -432,7 +426,7 @@ class _Rewriter:
             added = [*stubs, *leaves, *enters, *(code for _, code in helpers)]
             self._code_section(out, defined, twins, added)
         if SectionId.DATA in by_id:
-            edits = global_edits(module, (d.offset for d in module.data_segments))
+            edits = global_edits(additions, (d.offset for d in module.data_segments))
             emit_section(SectionId.DATA, extend(by_id[SectionId.DATA], [], edits))
         kept = kept_names(module)
         if kept:
@@ -449,6 +443,8 @@ class _Rewriter:
 
         add(names.debug, ExternKind.MEMORY, additions.debug_memory)
         add(names.slots, ExternKind.TABLE, additions.slots_table)
+        add(names.sp, ExternKind.GLOBAL, additions.sp)
+        add(names.instance, ExternKind.GLOBAL, additions.instance)
         for kind, index in additions.reference_tables.items():
             add(names.references(kind), ExternKind.TABLE, index)
         for number in range(len(additions.helpers)):
@@ -460,7 +456,7 @@ class _Rewriter:
         for memory in module.memories:
             add(names.memory(memory.index), ExternKind.MEMORY, memory.index)
         for global_ in module.globals:
-            add(names.global_(global_.index), ExternKind.GLOBAL, global_.index + 2)
+            add(names.global_(global_.index), ExternKind.GLOBAL, additions.global_(global_.index))
         for tag in module.tags:
             add(names.tag(tag.index), ExternKind.TAG, tag.index)
         return out

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..errors import MalformedModuleError
 from ..wasm import ExternKind, Module, Range, Section, func_type, name, read_expression, read_u32, uleb
-from ._additions import FIRST_GLOBAL, Additions
+from ._additions import Additions
 
 __all__ = ["Edit", "appended", "body", "exports", "global_edits", "kept_names", "type_section"]
 
@@ -56,25 +56,26 @@ def body(code: bytes) -> bytes:
     return uleb(len(code)) + code
 
 
-def global_edits(module: Module, expressions: Iterable[Range | None]) -> list[Edit]:
+def global_edits(additions: Additions, expressions: Iterable[Range | None]) -> list[Edit]:
     """Edits that raise the global indices in constant expressions."""
     edits = []
+    module = additions.module
     data = module.data
     for expression in expressions:
         if expression is None or data.find(GLOBAL_GET, expression.start, expression.end) < 0:
             continue
         for instruction in read_expression(module, expression):
             if instruction.op.code == GLOBAL_GET:
-                new = bytes((GLOBAL_GET,)) + uleb(instruction.imm + FIRST_GLOBAL)
+                new = bytes((GLOBAL_GET,)) + uleb(additions.global_(instruction.imm))
                 edits.append(Edit(instruction.offset, instruction.end, new))
     return edits
 
 
-def exports(module: Module) -> list[Edit]:
+def exports(additions: Additions) -> list[Edit]:
     """Edits that raise the indices of exported globals."""
     return [
-        Edit(e.start, e.end, name(e.name) + bytes((e.kind,)) + uleb(e.index + FIRST_GLOBAL))
-        for e in module.exports
+        Edit(e.start, e.end, name(e.name) + bytes((e.kind,)) + uleb(additions.global_(e.index)))
+        for e in additions.module.exports
         if e.kind is ExternKind.GLOBAL
     ]
 

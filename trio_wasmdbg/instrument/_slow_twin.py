@@ -26,14 +26,14 @@ from ..wasm import (
     uleb,
 )
 from . import _emit as emit
-from ._additions import INSTANCE, SP, FrameAccess
+from ._additions import FrameAccess
 from ._clauses import Clause, first_matches
 from ._foresee import Foresight
 from ._frames import RESUME_OFFSET
 from ._imports import CompanionImports
 from ._jumps import FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
-from ._layout import INSTANCE_ID, KIND_THROW
+from ._layout import KIND_THROW
 from ._loop_copy import edge_code
 from ._plans import FunctionPlan
 from ._shared import top_types
@@ -506,8 +506,7 @@ class SlowTwinBuilder:
             for i, (type, local) in enumerate(zip(types, scratch, strict=True))
         ]
         # The frames of the functions that were unwound are gone.
-        out += [access.fp, emit.global_set(SP), emit.i32_const(0)]
-        out += [self._imports.additions.memory_access(0x28, INSTANCE_ID, 2), emit.global_set(INSTANCE)]
+        out.append(access.topmost())
         out.append(self._jumps.goto(self._jumps.target(scope)))
         return b"".join(out)
 
