@@ -161,7 +161,7 @@ async def test_changed_locals_are_what_the_copy_computes_with() -> None:
         assert copies(debuggee) == 1
         assert event.frame is not None
         caller = event.frame.parent
-        assert caller is not None and not caller._raw.slow
+        assert caller is not None and not caller._slow
         assert caller.locals == (500, 300, total(300) + 300 * 5, 5)
         assert caller.operand_stack == (total(300) + 300 * 5,)
         # Changed in a caller that is in the copy: it leaves after the call.
@@ -172,7 +172,7 @@ async def test_changed_locals_are_what_the_copy_computes_with() -> None:
         again = debuggee.add_breakpoint("leaf", condition="x == 400")
         event = await run_to(debuggee, events.Breakpoint)
         assert event.frame is not None and event.frame.parent is not None
-        assert not event.frame.parent._raw.slow, "it has not gone on in the copy"
+        assert not event.frame.parent._slow, "it has not gone on in the copy"
         debuggee.remove_breakpoint(again)
         expected = 3 * sum(range(300, 500)) + 200 * 7
         assert (await run_to(debuggee, events.Finished)).result == expected
@@ -348,7 +348,7 @@ async def test_live_frames() -> None:
         debuggee.add_breakpoint("leaf", condition="x == 900")
         event = await run_to(debuggee, events.Breakpoint)
         assert event.frame is not None and event.frame.parent is not None
-        assert not event.frame.parent._raw.slow
+        assert not event.frame.parent._slow
         # The sum waits on the operand stack, and is assigned before it is read again.
         assert event.frame.parent.locals == (1000, 900, OPTIMISED_OUT, 0)
         assert event.frame.parent.operand_stack == (total(900),)

@@ -316,9 +316,9 @@ class Core:
             error = exc
         self.edits, self.told, self.host_call = edits, told, host_call
         if paused_in is not None:
-            raw = paused_in._raw
-            head = raw.function | SLOW if raw.slow else raw.function
-            self.show_check(paused_in._instance, raw.fp, head, raw.resume_point)
+            function, slow = paused_in.function_index, paused_in._slow
+            head = function | SLOW if slow else function
+            self.show_check(paused_in._instance, paused_in._fp, head, paused_in._left_at)
         elif show_again is not None:
             show_again()
         self._tell(events.CallReturned(*self.here(), result, error))
@@ -396,9 +396,9 @@ class Core:
         assert self.asked_at is not None
         return frame_at_check(self, *self.asked_at)
 
-    def stack_of(self, frame: Frame, raw: RawFrame) -> Stack:
+    def stack_of(self, frame: Frame) -> Stack:
         """The stack below the innermost frame of a guest that is at a check."""
-        return Stack.at_check(self, frame, raw, self.calls.base_sp)
+        return Stack.at_check(self, frame, self.calls.base_sp)
 
     @property
     def shown_stack(self) -> Stack | None:

@@ -52,8 +52,8 @@ class Frame(metaclass=NoPublicConstructor):
     """
 
     __slots__ = (
-        "__weakref__", "_at_call", "_core", "_exact", "_generation", "_instance", "_known_stack", "_plan",
-        "_position", "_raw", "_resume_point", "_zeros",
+        "__weakref__", "_at_call", "_core", "_exact", "_fp", "_generation", "_instance", "_known_stack",
+        "_left_at", "_plan", "_position", "_resume_point", "_slow", "_zeros",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,9 @@ class Frame(metaclass=NoPublicConstructor):
         self._generation = core.generation
         self._known_stack: Stack | None = stack
         self._position = position
-        self._raw = raw
+        self._fp = raw.fp
+        self._slow = raw.slow
+        self._left_at = raw.resume_point
         self._instance = instance
         self._plan: FunctionPlan = instance._module.plan(raw.function)
         self._at_call = at_call
@@ -97,11 +99,11 @@ class Frame(metaclass=NoPublicConstructor):
     @property
     def function_index(self) -> int:
         """In the original module's function index space."""
-        return self._raw.function
+        return self._plan.index
 
     @property
     def function_name(self) -> str:
-        return self._instance.module.function_name(self._raw.function)
+        return self._instance.module.function_name(self._plan.index)
 
     @property
     def module_offset(self) -> ModuleOffset:
@@ -110,7 +112,7 @@ class Frame(metaclass=NoPublicConstructor):
 
     @property
     def _location(self) -> events.Location:
-        return self._instance._module.location(self._raw.function, self._resume_point)
+        return self._instance._module.location(self._plan.index, self._resume_point)
 
     @property
     def resume_point(self) -> int:
@@ -125,12 +127,12 @@ class Frame(metaclass=NoPublicConstructor):
     @property
     def instruction_text(self) -> str:
         """The same in the text format: ``i32.load offset=4``."""
-        return disassemble(self._instance.module.original, self.instruction, self._raw.function)
+        return disassemble(self._instance.module.original, self.instruction, self._plan.index)
 
     @property
     def address(self) -> int:
         """Where the frame lies on the shadow stack; callers' frames have higher addresses."""
-        return self._raw.fp
+        return self._fp
 
     @property
     def body(self) -> Sequence[Instruction]:
@@ -144,7 +146,7 @@ class Frame(metaclass=NoPublicConstructor):
 
     @property
     def function_type(self) -> FuncType:
-        kind: FuncType = self._instance.module.original.functions[self._raw.function].type
+        kind: FuncType = self._instance.module.original.functions[self._plan.index].type
         return kind
 
     @property
@@ -200,7 +202,7 @@ class Frame(metaclass=NoPublicConstructor):
         """The locals with their names (name section, else ``local[3]``) and types."""
         module = self._instance.module.original
         return tuple(
-            Variable(index, local_label(module, self._raw.function, index), valtype, value)
+            Variable(index, local_label(module, self._plan.index, index), valtype, value)
             for index, (valtype, value) in enumerate(zip(self._plan.frame.locals, self.locals, strict=True))
         )
 
@@ -232,7 +234,7 @@ class Frame(metaclass=NoPublicConstructor):
             )
         self._materialise()
         frame = self._plan.frame
-        self._instance._write_slot(frame.locals[index], self._raw.fp + frame.local(index), value)
+        self._instance._write_slot(frame.locals[index], self._fp + frame.local(index), value)
 
     @property
     def operand_types(self) -> tuple[ValType, ...]:
@@ -249,7 +251,7 @@ class Frame(metaclass=NoPublicConstructor):
         if not self._exact:
             return tuple(UNAVAILABLE for _ in self.operand_types)
         found = [
-            self._instance._read_slot(valtype, self._raw.fp + self._plan.frame.operand(height))
+            self._instance._read_slot(valtype, self._fp + self._plan.frame.operand(height))
             for height, valtype in enumerate(self.operand_types)
         ]
         if self._trapped:
@@ -269,10 +271,10 @@ class Frame(metaclass=NoPublicConstructor):
         types = self.operand_types
         if not -len(types) <= height < len(types):
             raise NotFoundError(f"no operand {height}: the stack holds {len(types)}")
-        if self._at_call and not self._raw.slow:
+        if self._at_call and not self._slow:
             self._materialise()
         height %= len(types)
-        address = self._raw.fp + self._plan.frame.operand(height)
+        address = self._fp + self._plan.frame.operand(height)
         self._instance._write_slot(types[height], address, value)
 
     # ── expressions ────────────────────────────────────────────────────────────────────────────
@@ -340,7 +342,7 @@ class Frame(metaclass=NoPublicConstructor):
         for valtype, value in zip(types, values, strict=True):
             if not valtype.is_ref:
                 encode_value(valtype, value)
-        self._core.edits.leave = EarlyReturn(self._instance, self._raw.function, self._raw.fp, tuple(values))
+        self._core.edits.leave = EarlyReturn(self._instance, self._plan.index, self._fp, tuple(values))
 
     def throw_exception(self, tag: int | str | wasmtime.Tag | WasmException, *values: object) -> None:
         """Let this function throw an exception where it is, at the next resume; frames above it are left.
@@ -366,7 +368,7 @@ class Frame(metaclass=NoPublicConstructor):
         elif values:
             raise TypeError("an exception that is there already takes no values")
         self._core.edits.leave = EarlyThrow(
-            self._instance, self._raw.function, self._raw.fp, self._resume_point, exception
+            self._instance, self._plan.index, self._fp, self._resume_point, exception
         )
 
     def resume_point_at(self, offset: ModuleOffset) -> int:
@@ -405,7 +407,7 @@ class Frame(metaclass=NoPublicConstructor):
     @property
     def _stack(self) -> Stack:
         if self._known_stack is None:
-            self._known_stack = self._core.stack_of(self, self._raw)
+            self._known_stack = self._core.stack_of(self)
         return self._known_stack
 
     def _typed(self) -> TypedBody:
@@ -425,14 +427,14 @@ class Frame(metaclass=NoPublicConstructor):
     def _require_leavable(self) -> None:
         self._check()
         self._require_resumable()
-        self._core.calls.leaving.check(self._raw.fp)
+        self._core.calls.leaving.check(self._fp)
 
     def local_index(self, which: int | str) -> int:
         """The index of a local, by index or name; NotFoundError if there is none."""
         count = len(self._plan.frame.locals)
         if isinstance(which, str):
             module = self._instance.module.original
-            names = [local_label(module, self._raw.function, index) for index in range(count)]
+            names = [local_label(module, self._plan.index, index) for index in range(count)]
             if which not in names:
                 raise NotFoundError(f"no local named {which!r} in {self.function_name}: {', '.join(names)}")
             return names.index(which)
@@ -447,42 +449,42 @@ class Frame(metaclass=NoPublicConstructor):
             return OPTIMISED_OUT
         frame = self._plan.frame
         valtype = frame.locals[index]
-        if not self._raw.slow and index in self._unassigned() and not self._is_materialised():
+        if not self._slow and index in self._unassigned() and not self._is_materialised():
             return zero(valtype)
-        return self._instance._read_slot(valtype, self._raw.fp + HEADER_SIZE + frame.slot_size * index)
+        return self._instance._read_slot(valtype, self._fp + HEADER_SIZE + frame.slot_size * index)
 
     def _kept(self) -> int:
         """Mask of the locals that the frame has."""
         if self._instance.module.frames != "live" or self._entered_at() == 0:
             return -1
         mask = self._plan.kept(self._resume_point)
-        if not self._raw.slow:
-            mask |= self._plan.zeros().get(self._raw.resume_point, 0)
+        if not self._slow:
+            mask |= self._plan.zeros().get(self._left_at, 0)
         return mask
 
     def _entered_at(self) -> int | None:
         """Where this activation has left its fast twin; None if it has not.  At the entry, nothing gets lost.
         """
-        if self._raw.slow:
-            return self._instance._debug_memory.u32(self._raw.fp + ENTERED_OFFSET)
-        return None if self._at_call else self._raw.resume_point
+        if self._slow:
+            return self._instance._debug_memory.u32(self._fp + ENTERED_OFFSET)
+        return None if self._at_call else self._left_at
 
     def _unassigned(self) -> frozenset[int]:
         if self._zeros is None:
             self._zeros = self._plan.unassigned(
-                self._resume_point if self._trapped else self._raw.resume_point
+                self._resume_point if self._trapped else self._left_at
             )
         return self._zeros
 
     @property
     def _trapped(self) -> bool:
         """Whether the fast twin has trapped here: then the frame's header does not say where it is."""
-        return not self._at_call and not self._raw.slow and not self._stack.resumable
+        return not self._at_call and not self._slow and not self._stack.resumable
 
     def _is_materialised(self) -> bool:
         if self._trapped:
             return self._stack.innermost_whole
-        return bool(self._instance._debug_memory.u32(self._raw.fp + 4) & MATERIALISED)
+        return bool(self._instance._debug_memory.u32(self._fp + 4) & MATERIALISED)
 
     def _materialise(self) -> None:
         """Make a frame of a fast twin whole, and see to it that the guest reads it from there.
@@ -491,17 +493,17 @@ class Frame(metaclass=NoPublicConstructor):
         header bit says so.  If it is in a call, the function's sites are armed: after the call it leaves
         for its slow twin, which takes everything from the frame.
         """
-        if self._raw.slow:
+        if self._slow:
             return
         if not self._is_materialised():
             frame, unassigned = self._plan.frame, self._unassigned()
             for index, valtype in enumerate(frame.locals):
                 if index in unassigned:
-                    self._instance._write_slot(valtype, self._raw.fp + frame.local(index), zero(valtype))
-            header = self._instance._debug_memory.u32(self._raw.fp + 4)
-            self._instance._debug_memory.set_u32(self._raw.fp + 4, header | MATERIALISED)
+                    self._instance._write_slot(valtype, self._fp + frame.local(index), zero(valtype))
+            header = self._instance._debug_memory.u32(self._fp + 4)
+            self._instance._debug_memory.set_u32(self._fp + 4, header | MATERIALISED)
         if self._at_call:
-            self._core.arming.frame_edited(self._instance.id, self._raw.fp, self._raw.function)
+            self._core.arming.frame_edited(self._instance.id, self._fp, self._plan.index)
 
     def _make_slow(self) -> None:
         """See to it that this frame goes on in its slow twin, also if it is a fast caller's."""
@@ -511,9 +513,9 @@ class Frame(metaclass=NoPublicConstructor):
         """This frame as the engine's step plans see it."""
         instruction = self._plan.instruction(self._resume_point)
         return FramePlace(
-            self._raw.instance,
-            self._raw.fp,
-            self._raw.function,
+            self._instance._id,
+            self._fp,
+            self._plan.index,
             self._resume_point,
             is_call(instruction),
             self._plan.instructions - 1,
@@ -551,7 +553,9 @@ def frame_at_check(core: Core, instance: GuestInstance, fp: int, head: int, resu
     frame._generation = core.generation
     frame._known_stack = frame._zeros = None
     frame._position = 0
-    frame._raw = RawFrame(instance._id, fp, function, resume_point, head != function, False, plan.frame.size)
+    frame._fp = fp
+    frame._slow = head != function
+    frame._left_at = resume_point
     frame._instance = instance
     frame._plan = plan
     frame._at_call = False

@@ -116,9 +116,9 @@ class Stack:
         return self._frames[position]
 
     @classmethod
-    def at_check(cls, core: Core, frame: Frame, raw: RawFrame, base: int) -> Stack:
+    def at_check(cls, core: Core, frame: Frame, base: int) -> Stack:
         """The stack of a guest that is at a check, in *frame*, which is exact."""
-        stack = cls(core, raw.instance, raw.fp, base, at_call=False)
+        stack = cls(core, frame.instance.id, frame.address, base, at_call=False)
         next(stack._raws)
         stack._frames.append(frame)
         return stack
