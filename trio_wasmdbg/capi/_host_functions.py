@@ -237,7 +237,8 @@ def define_hook(
 
     def body(arguments: int, results: int, trap: int, continuation: int) -> None:
         try:
-            answer = on_hook(*_hook_arguments(MEMORY, arguments))
+            kind, fp, rp = _hook_arguments(MEMORY, arguments)
+            answer = on_hook(kind, fp, rp)
             if answer is not None:
                 if not -0x8000_0000 <= answer <= 0xFFFF_FFFF:
                     raise ValueError(f"the hook's answer {answer} does not fit into i32")

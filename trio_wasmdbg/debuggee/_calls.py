@@ -22,8 +22,7 @@ import contextvars
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 import wasmtime
@@ -56,8 +55,6 @@ __all__ = ["CallEnded", "Calls"]
 _SITE, _STOP, _THROW, _HOT = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value, Kind.HOT.value
 _SITES = (Kind.SITE.value, Kind.LEFT.value)
 _TOLD = Reason.TOLD
-
-_header_of: Final = Struct("<I").unpack_from
 
 _host_call: contextvars.ContextVar[object | None] = contextvars.ContextVar(
     "trio_wasmdbg host call", default=None
@@ -100,7 +97,7 @@ class Calls:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
         core, arming = self.core, self._arming
         instance = self._state.instances[instance_id - 1]
-        head: int = _header_of(instance._debug_bytes, fp)[0]
+        head: int = instance._debug_words[fp >> 2]
         function = head & FUNCTION
         if kind == _HOT:
             return self._on_hot_loop(instance, fp, head, resume_point)

@@ -390,7 +390,8 @@ class Core:
         # As :meth:`_frame_asked_at`: conditions in Python make a frame at each evaluation.
         self.generation += 1
         assert self.asked_at is not None
-        return frame_at_check(self, *self.asked_at)
+        instance, fp, head, resume_point = self.asked_at
+        return frame_at_check(self, instance, fp, head, resume_point)
 
     def _frame_asked_at(self) -> Frame:
         assert self.asked_at is not None

@@ -34,7 +34,7 @@ class Evaluation:
 
     def holds(self, breakpoint: Breakpoint, frame: Frame) -> bool:
         """Whether the condition holds.  One that can't be evaluated pauses, and says why."""
-        condition = breakpoint.condition
+        condition = breakpoint._condition
         try:
             if callable(condition):
                 return bool(condition(frame))

@@ -81,7 +81,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._keeps_all = module.frames == "exact"
         self._plans = module._instrumented.plans
-        self._debug_bytes = self._debug_memory.view()
+        self._debug_words = self._debug_memory.view().cast("I")
         """For the debug callback: while that runs, the store is certainly open."""
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}

@@ -187,9 +187,10 @@ class BreakpointTable:
     changed: Callable[[], None] | None = field(default=None, repr=False)
     """Called when what has to be armed may have changed."""
     _by_id: dict[int, Breakpoint] = field(factory=dict)
-    _by_place: dict[Place, tuple[Breakpoint, ...]] = field(factory=dict)
+    by_place: dict[Place, tuple[Breakpoint, ...]] = field(factory=dict)
+    """What :meth:`at` looks up."""
     _by_function: dict[tuple[int, int], dict[int, None]] = field(factory=dict)
-    """Resume points of ``_by_place``, by module and function."""
+    """Resume points of :attr:`by_place`, by module and function."""
     _indirect: set[Place] = field(factory=set)
     """Places of calls that may lead to an import that a breakpoint asks for."""
     _modules: list[ModuleView] = field(factory=list)
@@ -212,11 +213,11 @@ class BreakpointTable:
         breakpoint.removed = True
         for binding in breakpoint.bindings:
             place = (id(binding.module), binding.function, binding.resume_point)
-            rest = tuple(other for other in self._by_place.get(place, ()) if other is not breakpoint)
+            rest = tuple(other for other in self.by_place.get(place, ()) if other is not breakpoint)
             if rest:
-                self._by_place[place] = rest
+                self.by_place[place] = rest
             else:
-                self._by_place.pop(place, None)
+                self.by_place.pop(place, None)
                 points = self._by_function.get(place[:2], {})
                 points.pop(binding.resume_point, None)
                 if not points:
@@ -237,7 +238,7 @@ class BreakpointTable:
         for binding in breakpoint.where.places(module):
             breakpoint.bindings.append(binding)
             place = (id(module), binding.function, binding.resume_point)
-            self._by_place[place] = (*self._by_place.get(place, ()), breakpoint)
+            self.by_place[place] = (*self.by_place.get(place, ()), breakpoint)
             if binding.indirect:
                 self._indirect.add(place)
             self._by_function.setdefault(place[:2], {})[binding.resume_point] = None
@@ -248,14 +249,14 @@ class BreakpointTable:
 
     def at(self, module: ModuleView, function: int, resume_point: int) -> tuple[Breakpoint, ...]:
         """The breakpoints that stand at this place, disabled ones too."""
-        return self._by_place.get((id(module), function, resume_point), ())
+        return self.by_place.get((id(module), function, resume_point), ())
 
     def points(self, module: ModuleView) -> list[tuple[int, int, tuple[str, ...]]]:
         """Every place in *module* with an enabled breakpoint: function index, resume point, and, where
         nothing but the conditions of these texts makes it pause, those texts."""
         key = id(module)
         found: list[tuple[int, int, tuple[str, ...]]] = []
-        for (owner, function, k), here in list(self._by_place.items()):
+        for (owner, function, k), here in list(self.by_place.items()):
             if owner == key and any(breakpoint.enabled for breakpoint in here):
                 found.append((function, k, self.texts_at(module, function, k)))
         return found

@@ -147,6 +147,29 @@ class Decider:
 
         :param look: makes the frame, for conditions and messages.
         """
+        only_breakpoints = (
+            kind == _AT_STOP
+            and self.skip is None
+            and self.plan is None
+            and self.watches.pending is None
+            and not (self.single_step or self.interrupt or self.ignoring)
+            and not (self.variables or self.expected.at)
+        )
+        if only_breakpoints and look is not None:
+            # One with a Python function as its condition is asked hundreds of thousands of times a second,
+            # and mostly says no: what follows below comes to the same, and takes longer.
+            here = self.breakpoints.by_place.get((id(module), function, k), ())
+            evaluator = self.evaluator
+            if len(here) == 1 and evaluator is not None:
+                only = here[0]
+                if callable(only._condition) and only._enabled and only.where.import_ is None:
+                    frame = look()
+                    if evaluator.holds(only, frame) and self._counts(only, frame):
+                        return self._pauses(here)
+                    # The function may have asked for a pause itself.
+                    if self.plan is None and not self.single_step and not self.interrupt:
+                        return None
+                    return self._step_or_interrupt(kind, instance, fp, function, k)
         if self.skip is not None and kind in _CHECKS:
             # Whatever stops first, the place to be skipped has been passed.
             skip, self.skip = self.skip, None
@@ -175,12 +198,21 @@ class Decider:
             elif self._hits(breakpoint, look):
                 pausing += (breakpoint,)
         if pausing or watched or done or coming:
-            plan, self.plan = self.plan, None
-            reason = Reason.WATCH if watched else Reason.BREAKPOINT if pausing else Reason.TOLD
-            return Verdict(reason, pausing, None, watched, done, coming, plan)
+            return self._pauses(pausing, watched, done, coming)
         if self.plan is None and not self.single_step and not self.interrupt:
             return None
         return self._step_or_interrupt(kind, instance, fp, function, k)
+
+    def _pauses(
+        self,
+        breakpoints: tuple[Breakpoint, ...],
+        watched: tuple[WatchHit, ...] = (),
+        done: tuple[Told, ...] = (),
+        coming: tuple[Told, ...] = (),
+    ) -> Verdict:
+        plan, self.plan = self.plan, None
+        reason = Reason.WATCH if watched else Reason.BREAKPOINT if breakpoints else Reason.TOLD
+        return Verdict(reason, breakpoints, None, watched, done, coming, plan)
 
     def go_on(
         self, verdict: Verdict, kind: int, instance: int, fp: int, function: int, k: int
@@ -325,12 +357,21 @@ class Decider:
                     frame = look()
                 if not evaluator.holds(breakpoint, frame):
                     return False
+        if breakpoint.log is not None and frame is None and look is not None:
+            frame = look()
+        return self._counts(breakpoint, frame)
+
+    def _counts(self, breakpoint: Breakpoint, frame: Any) -> bool:
+        """Count a hit; whether it pauses.
+
+        :param frame: for the message, if there is one.
+        """
         count = breakpoint.hit()
         if breakpoint.hits is not None and not breakpoint.hits.pauses(count):
             return False
         if breakpoint.log is not None:
-            if evaluator is not None and look is not None:
-                evaluator.write(breakpoint, frame or look())
+            if self.evaluator is not None and frame is not None:
+                self.evaluator.write(breakpoint, frame)
             if breakpoint.once:
                 self.breakpoints.remove(breakpoint)
             return False
