@@ -19,7 +19,6 @@ import trio
 from attrs import frozen
 
 from ..engine import Kind, Reason, StepKind, Verdict, events
-from ._callbacks import has_callbacks
 from ._messages import Command, Continue
 from ._requests import Call, HookStop, event_at
 from ._short_runs import is_short_step
@@ -84,10 +83,14 @@ def run(calls: Calls, command: Continue) -> events.Event | None:
     inline = command.step is not None or calls.decider.single_step
     core._resume(command)
     standing.instance._resume(0)
-    polled = outcome.capture(calls.polls.poll_here, standing.call, None if inline else stop.place)
+    try:
+        done = calls.polls.poll_here(standing.call, None if inline else stop.place)
+    except BaseException as exc:
+        calls.polls.made = outcome.Error(exc)
+        return None
     found = calls.request
-    if type(found) is not HookStop or not _leads_on(standing, polled, found):
-        calls.polls.made = polled
+    if type(found) is not HookStop or not _leads_on(standing, found):
+        calls.polls.made = outcome.Value(done)
         return None
     calls.request = None
     stop.become(found)
@@ -98,16 +101,18 @@ def run(calls: Calls, command: Continue) -> events.Event | None:
     return event
 
 
-def _leads_on(standing: Standing, polled: outcome.Outcome[bool], found: HookStop) -> bool:
+def _leads_on(standing: Standing, found: HookStop) -> bool:
     """Whether the guest stands at a stop that nobody but the holder has to do with."""
     verdict, future = found.verdict, standing.call.future
-    if verdict is None or not _is_plain(found, verdict) or has_callbacks(verdict):
+    if verdict is None or verdict.watch or not _is_plain(found, verdict):
         return False
-    if isinstance(polled, outcome.Error) or future is None or future.interrupted is not None:
+    if future is None or future.interrupted is not None:
         return False
-    if found.instance != standing.stop.instance or not standing.instance._module.is_quick(found.function):
-        return False
-    return not any(each.on_exception for each in verdict.breakpoints)
+    for each in verdict.breakpoints:
+        # As has_callbacks(), whose generator takes three times as long.
+        if each.callback is not None or each.once or each.on_exception:
+            return False
+    return found.instance == standing.stop.instance and standing.instance._module.is_quick(found.function)
 
 
 def _is_plain(stop: HookStop, verdict: Verdict | None) -> bool:

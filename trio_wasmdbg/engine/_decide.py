@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ._breakpoints import Breakpoint, BreakpointTable
 from ._stepping import StepKind, StepPlan
@@ -55,9 +55,9 @@ class Reason(enum.Enum):
     __hash__ = object.__hash__  # enum's own takes ten times as long, and is taken at every stop
 
 
-@frozen
+@define
 class Verdict:
-    """A pause, and why."""
+    """A pause, and why.  (Not frozen: one is made at each stop, and that takes a third.)"""
 
     reason: Reason
     breakpoints: tuple[Breakpoint, ...] = ()
