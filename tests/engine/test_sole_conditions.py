@@ -1,4 +1,4 @@
-"""Where one breakpoint stands alone, and its condition is a function, less is asked: with the same outcome.
+"""Where one breakpoint stands alone, without text for a condition, less is asked: with the same outcome.
 
 The yardstick is a decider in which a disabled breakpoint stands beside each: that one goes the long way.
 """
@@ -22,20 +22,26 @@ DURING = ("", "interrupt", "single_step", "remove", "disable", "uncondition", "h
 """What a condition may do, or somebody else while it is evaluated."""
 
 BETWEEN = (
-    *DURING, "enable", "condition", "ignore", "heed", "skip", "step", "count", "variables", "expect", "add"
+    *DURING, "enable", "condition", "ignore", "heed", "skip", "step", "count", "variables", "expect",
+    "add", "tell",
 )  # fmt: skip
 
 BOOLEANS = ("single_step", "interrupt", "ignoring")
 
 
 class FakeTeller:
-    pauses_before = False
+    """Tells of each instruction before it runs."""
+
+    pauses_before = True
 
     def before(self, frame: Any) -> Any:
-        return None
+        return "it"
 
     def after(self, frame: Any, known: Any) -> Any:
         return known
+
+
+TELLER = FakeTeller()
 
 
 @define
@@ -60,6 +66,13 @@ class Session:
 
     def add(self, function: int) -> None:
         self.breakpoints.append(self.decider.breakpoints.add(Where(function), condition=self.condition))
+
+    def tell(self, function: int) -> None:
+        """Of this function, from now on, and let nothing else stand there."""
+        for each in self.breakpoints:
+            if each.function == function:
+                self.decider.breakpoints.remove(each)
+        self.breakpoints.append(self.decider.breakpoints.add(Where(function), teller=TELLER))
 
     def condition(self, frame: object) -> bool:
         self.asked.append(frame)
@@ -90,8 +103,9 @@ class Session:
             "step": lambda: setattr(decider, "plan", make_plan(StepKind.INSTRUCTION, None, None)),
             "count": lambda: setattr(decider, "plan", make_plan(StepKind.INSTRUCTION, None, None, count=20)),
             "variables": lambda: setattr(decider, "variables", {1: frozenset({(function, 0)})}),
-            "expect": lambda: decider.expect((1, 64, function, -1), Told(FakeTeller(), "it", False)),
+            "expect": lambda: decider.expect((1, 64, function, -1), Told(TELLER, "it", False)),
             "add": lambda: self.add(function),
+            "tell": lambda: self.tell(function),
         }
         changes[what]()
 

@@ -380,22 +380,17 @@ class Core:
         """The same, of a guest that is at a check, in the frame at *fp*, which has this first word."""
         self._shown = None
         self.asked_at = (instance, fp, head, resume_point)
-        self._paused_in = self._frame_asked_at()
+        self._paused_in = frame_at_check(self, instance, fp, head, resume_point)
 
     def look(self) -> Frame:
         """The innermost frame while the debug callback runs, for a condition or a message.
 
         It is good until the next pause or look.
         """
-        # As :meth:`_frame_asked_at`: conditions in Python make a frame at each evaluation.
         self.generation += 1
         assert self.asked_at is not None
         instance, fp, head, resume_point = self.asked_at
         return frame_at_check(self, instance, fp, head, resume_point)
-
-    def _frame_asked_at(self) -> Frame:
-        assert self.asked_at is not None
-        return frame_at_check(self, *self.asked_at)
 
     def stack_of(self, frame: Frame) -> Stack:
         """The stack below the innermost frame of a guest that is at a check."""

@@ -156,15 +156,18 @@ class Decider:
             and not (self.variables or self.expected.at)
         )
         if only_breakpoints and look is not None:
-            # One with a Python function as its condition is asked hundreds of thousands of times a second,
-            # and mostly says no: what follows below comes to the same, and takes longer.
+            # One alone, without a condition or with a Python function for one: such a function is asked
+            # hundreds of thousands of times a second, and mostly says no.  What follows below comes to the
+            # same, and takes longer.
             here = self.breakpoints.by_place.get((id(module), function, k), ())
             evaluator = self.evaluator
             if len(here) == 1 and evaluator is not None:
                 only = here[0]
-                if callable(only._condition) and only._enabled and only.where.import_ is None:
-                    frame = look()
-                    if evaluator.holds(only, frame) and self._counts(only, frame):
+                condition = only._condition
+                plain = only._enabled and only.teller is None and only.where.import_ is None
+                if plain and (condition is None or callable(condition)):
+                    frame = None if condition is None and only.log is None else look()
+                    if (condition is None or evaluator.holds(only, frame)) and self._counts(only, frame):
                         return self._pauses(here)
                     # The function may have asked for a pause itself.
                     if self.plan is None and not self.single_step and not self.interrupt:
