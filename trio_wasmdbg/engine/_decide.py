@@ -166,8 +166,9 @@ class Decider:
                 condition = only._condition
                 plain = only._enabled and only.teller is None and only.where.import_ is None
                 if plain and (condition is None or callable(condition)):
-                    frame = None if condition is None and only.log is None else look()
-                    if (condition is None or evaluator.holds(only, frame)) and self._counts(only, frame):
+                    frame = None if condition is None else look()
+                    holds = condition is None or evaluator.holds(only, frame)
+                    if holds and self._counts(only, frame, look):
                         return self._pauses(here)
                     # The function may have asked for a pause itself.
                     if self.plan is None and not self.single_step and not self.interrupt:
@@ -360,21 +361,19 @@ class Decider:
                     frame = look()
                 if not evaluator.holds(breakpoint, frame):
                     return False
-        if breakpoint.log is not None and frame is None and look is not None:
-            frame = look()
-        return self._counts(breakpoint, frame)
+        return self._counts(breakpoint, frame, look)
 
-    def _counts(self, breakpoint: Breakpoint, frame: Any) -> bool:
+    def _counts(self, breakpoint: Breakpoint, frame: Any, look: Callable[[], Any] | None) -> bool:
         """Count a hit; whether it pauses.
 
-        :param frame: for the message, if there is one.
+        :param frame: None if none has been made so far.
         """
         count = breakpoint.hit()
         if breakpoint.hits is not None and not breakpoint.hits.pauses(count):
             return False
         if breakpoint.log is not None:
-            if self.evaluator is not None and frame is not None:
-                self.evaluator.write(breakpoint, frame)
+            if self.evaluator is not None and look is not None:
+                self.evaluator.write(breakpoint, look() if frame is None else frame)
             if breakpoint.once:
                 self.breakpoints.remove(breakpoint)
             return False
