@@ -20,7 +20,7 @@ import wasmtime
 
 from tests.debuggee._support import COUNT, ENGINE, body_of
 from trio_wasmdbg import GuestModule, ModuleCache, events, load_module, open_debuggee
-from trio_wasmdbg.debuggee import _cache, _modules
+from trio_wasmdbg.debuggee import _cache, _loading
 from trio_wasmdbg.instrument import FRAME_MODES, instrument
 from trio_wasmdbg.wasm import decode_module
 
@@ -49,7 +49,7 @@ def rewrites(monkeypatch: pytest.MonkeyPatch) -> Rewrites:
         it.count += 1
         return instrument(*args, **options)
 
-    monkeypatch.setattr(_modules, "instrument", counting)
+    monkeypatch.setattr(_loading, "instrument", counting)
     return it
 
 
