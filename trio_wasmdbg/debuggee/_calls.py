@@ -202,21 +202,31 @@ class Calls:
         check_room()
         state = self._state
         call = Call(name, opaque, state.sp.get(), state.current.get(), injected=injected)
-        future = call.future = start()
-        self._stack.append(call)
-        if instance is not None:
-            state.current.set(instance)
         with call.scope:
             try:
-                return await self._drive(call, future)
+                return await self._drive(call, self._begin(call, start, instance))
             finally:
-                self._end(call, future)  # the teardown, also where it was cancelled
+                self._end(call)  # the teardown, also where it was cancelled
         # No cancellation of the caller's explains it: it is in a task outside, or shielded by the body.
         raise CallEnded("the call was ended, with the debuggee or the host function it was in")
 
     @trio.lowlevel.enable_ki_protection
-    def _end(self, call: Call, future: capi.CallFuture) -> None:
+    def _begin(
+        self, call: Call, start: Callable[[], capi.CallFuture], instance: int | None
+    ) -> capi.CallFuture:
+        """No KeyboardInterrupt between making the future and knowing of it: nobody would delete it."""
+        future = call.future = start()
+        self._stack.append(call)
+        if instance is not None:
+            self._state.current.set(instance)
+        return future
+
+    @trio.lowlevel.enable_ki_protection
+    def _end(self, call: Call) -> None:
         """The teardown.  No await, and no KeyboardInterrupt: nothing can cut this short."""
+        future = call.future
+        if future is None:
+            return  # it has not begun
         future.delete()
         self._stack.remove(call)
         self._state.sp.set(call.base_sp)

@@ -33,6 +33,9 @@ class Commands:
         self._broken = False
         self._closed = False
 
+    # In all of these, a KeyboardInterrupt in the middle would leave a task behind that nobody wakes up, or
+    # one that is woken up where it waits for something else.
+    @trio.lowlevel.enable_ki_protection
     def send_nowait(self, command: Command) -> None:
         """Send, and wake up who waits.
 
@@ -47,6 +50,7 @@ class Commands:
         if self._waiting:
             trio.lowlevel.reschedule(self._waiting.pop(0))
 
+    @trio.lowlevel.enable_ki_protection
     async def receive(self) -> Command:
         """The next command.  Not cancellable; always lets other tasks run.
 
@@ -72,6 +76,7 @@ class Commands:
         """Whether one pause waits, and neither a command nor a cancellation is waiting for it."""
         return len(self._waiting) == 1 and self._command is None and not self._cancelled and not self._broken
 
+    @trio.lowlevel.enable_ki_protection
     def break_waits(self) -> None:
         """End all waits, for good."""
         self._broken = True

@@ -71,8 +71,9 @@ class Fuse:
         self._planned.clear()
         self._in_slice.clear()
 
+    @trio.lowlevel.enable_ki_protection
     def strike(self, action: Action) -> None:
-        """Do it now; in the trio thread."""
+        """Do it now; in the trio thread.  Ctrl-C is no error of the action's: it comes afterwards."""
         try:
             action()
         except BaseException as exc:

@@ -187,13 +187,18 @@ class Life:
             return exc is self._raised or isinstance(exc, endings)
 
         rest: BaseException | None = exc
+        meant_for_us: BaseException | None = None
         if expected(exc):
             rest = None
         elif isinstance(exc, BaseExceptionGroup):
             rest = exc.split(expected)[1]
-        if isinstance(rest, KeyboardInterrupt | SystemExit) or trio.current_effective_deadline() == -math.inf:
-            # Meant for us, or the stress run itself has been cancelled.
-            raise exc
+            meant_for_us = exc.split((KeyboardInterrupt, SystemExit))[0]
+        elif isinstance(exc, KeyboardInterrupt | SystemExit):
+            meant_for_us = exc
+        if meant_for_us is not None:
+            raise meant_for_us  # what else is in the group has come of it
+        if trio.current_effective_deadline() == -math.inf:
+            raise exc  # the stress run itself has been cancelled
         if rest is not None:
             self._fail(f"{type(rest).__name__} came out", "".join(traceback.format_exception(rest)))
 
