@@ -18,6 +18,7 @@ import wasmtime
 from tests.debuggee._support import COUNT, ENGINE, body_of, no_leaks
 from trio_wasmdbg import GuestModule, events, load_module, open_debuggee
 from trio_wasmdbg.debuggee import _calls, _commands, _responses
+from trio_wasmdbg.testing._stress._census import listening_to_complaints
 
 PLACES: dict[str, tuple[str, set[str]]] = {
     "commands": (_commands.__file__, {"send_nowait", "receive", "break_waits", "close"}),
@@ -92,3 +93,23 @@ def test_nothing_is_left(place: str) -> None:
         if not ctrl_c.raised:
             break
     assert at > 10
+
+
+class Interrupted:
+    def __del__(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_one_that_lands_in_a_finalizer_is_not_lost() -> None:
+    heard: list[list[str]] = []
+
+    async def main() -> None:
+        with listening_to_complaints("nothing") as complaints:
+            heard.append(complaints)
+            Interrupted()
+            with trio.fail_after(20):
+                await trio.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert heard == [[]]

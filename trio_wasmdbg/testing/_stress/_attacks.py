@@ -126,6 +126,7 @@ class Inspector(trio.abc.Instrument):
     def before_run(self) -> None:
         """Nothing to do; the instrument is added to a run that is under way."""
 
+    @trio.lowlevel.enable_ki_protection  # what a collection's callback raises, is lost
     def on_gc(self, phase: str, info: dict[str, Any]) -> None:
         """A garbage collection is nobody's stall; for ``gc.callbacks``."""
         now = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -119,9 +120,14 @@ def listening_to_complaints(expected: str) -> Iterator[list[str]]:
     :param expected: a warning whose text begins like this is none.
     """
     complaints: list[str] = []
+    token = trio.lowlevel.current_trio_token()
     hook, thread_hook = sys.unraisablehook, threading.excepthook
 
     def unraisable(info: Any) -> None:
+        if isinstance(info.exc_value, KeyboardInterrupt):
+            # Raised in somebody's finalizer, where nobody could catch it: it is the user's, who gets it now.
+            token.run_sync_soon(signal.raise_signal, signal.SIGINT)
+            return
         where = f"{info.err_msg or 'Exception ignored in'} {info.object!r}"
         complaints.append(f"unraisable: {where}: {info.exc_value!r}")
 
