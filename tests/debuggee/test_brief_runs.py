@@ -11,14 +11,14 @@ import pytest
 import trio
 import trio.testing
 
+from tests.waiting import until
 from trio_wasmdbg.debuggee import _brief_runs
 from trio_wasmdbg.debuggee._brief_runs import PATIENCE, BriefRuns
 
 
 async def gone(runs: BriefRuns) -> None:
     with trio.fail_after(10):
-        while runs._alive:  # noqa: ASYNC110 - nobody tells
-            await trio.sleep(0.001)
+        await until(lambda: not runs._alive)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import trio.lowlevel
 import wasmtime
 
 from tests.debuggee._support import ENGINE, load, no_leaks
+from tests.waiting import until
 from trio_wasmdbg import (
     Debuggee,
     Guest,
@@ -124,8 +125,7 @@ async def no_thread_of_ours() -> None:
     names = [thread.name for thread in threading.enumerate()]
     assert "trio_wasmdbg guest" not in names
     # A computation that was abandoned ends when it next gives the interpreter away.
-    while any("trio_wasmdbg" in each.name for each in threading.enumerate()):  # noqa: ASYNC110 - no event
-        await trio.sleep(0.001)
+    await until(lambda: not any("trio_wasmdbg" in each.name for each in threading.enumerate()))
 
 
 Way = Callable[[Scene, str, pytest.MonkeyPatch], Awaitable[None]]

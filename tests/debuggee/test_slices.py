@@ -270,8 +270,7 @@ async def test_the_watchman_goes(monkeypatch: pytest.MonkeyPatch) -> None:
             await run_to(debuggee, events.Breakpoint)
             if debuggee.statistics().polls_inline % 10 == 9:
                 with trio.fail_after(10):
-                    while _slices._watchman._alive:  # noqa: ASYNC110 - nobody tells
-                        await trio.sleep(0.001)
+                    await until(lambda: not _slices._watchman._alive)
         assert debuggee.statistics().polls_inline > 20
 
 

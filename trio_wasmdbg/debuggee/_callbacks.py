@@ -13,7 +13,11 @@ def has_callbacks(verdict: Verdict) -> bool:
     """Whether :func:`called_back` has anything to do for what pauses the guest."""
     if verdict.watch:
         return True
-    return any(each.callback is not None or each.once for each in verdict.breakpoints)
+    # Asked at each stop: any() takes three times as long.
+    for each in verdict.breakpoints:  # noqa: SIM110
+        if each.callback is not None or each.once:
+            return True
+    return False
 
 
 async def called_back(decider: Decider, verdict: Verdict, event: events.Event) -> bool:

@@ -22,7 +22,8 @@ import contextvars
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 import wasmtime
@@ -55,6 +56,8 @@ __all__ = ["CallEnded", "Calls"]
 _SITE, _STOP, _THROW, _HOT = Kind.SITE.value, Kind.STOP.value, Kind.THROW.value, Kind.HOT.value
 _SITES = (Kind.SITE.value, Kind.LEFT.value)
 _TOLD = Reason.TOLD
+
+_header_of: Final = Struct("<I").unpack_from
 
 _host_call: contextvars.ContextVar[object | None] = contextvars.ContextVar(
     "trio_wasmdbg host call", default=None
@@ -97,7 +100,7 @@ class Calls:
         """On the fiber, on the polling thread: answer at once (0: go on) or record and suspend."""
         core, arming = self.core, self._arming
         instance = self._state.instances[instance_id - 1]
-        head: int = instance._debug_words[fp >> 2]
+        head: int = _header_of(instance._debug_bytes, fp)[0]
         function = head & FUNCTION
         if kind == _HOT:
             return self._on_hot_loop(instance, fp, head, resume_point)

@@ -213,12 +213,8 @@ class Frame(metaclass=NoPublicConstructor):
         """
         if self._generation != self._core.generation:
             self._check()  # raises; conditions in Python do this each time
-        frame, instance = self._plan.frame, self._instance
-        if type(which) is not int or not 0 <= which < len(frame.locals):
+        if type(which) is not int or not 0 <= which < len(self._plan.frame.locals):
             which = self.local_index(which)
-        if self._slow and self._exact and instance._keeps_all:
-            # As most frames: what self._local() comes to.
-            return instance._read_slot(frame.locals[which], self._fp + HEADER_SIZE + frame.slot_size * which)
         return self._local(which)
 
     def set_local(self, which: int | str, value: object) -> None:

@@ -123,13 +123,13 @@ class Guest(metaclass=NoPublicConstructor):
         own_imports = _own_imports(core, given, module)
         if isinstance(module, wasmtime.Module):
             compiled = module
-        elif core.state.stack is None:
+        elif not core.state.instances:
             compiled = module._compiled
         else:
             # Cancelled here: nothing has been started.
             compiled = await module._importing()
             names = module._instrumented.names
-            for name, item in zip((names.sp, names.instance), core.state.stack, strict=True):
+            for name, item in core.state.stack(names).items():
                 linker.define(core.store, names.prefix, name, item)
         memories = len(module.original.memories) if isinstance(module, GuestModule) else 1
         check_room(maps_of_instance(memories + 1), lasting=True)

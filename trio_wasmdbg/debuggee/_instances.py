@@ -81,7 +81,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._debug_memory = capi.MemoryView(store, self._item(names.debug, wasmtime.Memory), fixed=True)
         self._keeps_all = module.frames == "exact"
         self._plans = module._instrumented.plans
-        self._debug_words = self._debug_memory.view().cast("I")
+        self._debug_bytes = self._debug_memory.view()
         """For the debug callback: while that runs, the store is certainly open."""
         self._slots = self._item(names.slots, wasmtime.Table)
         self._ref_tables: dict[str, wasmtime.Table] = {}
@@ -103,7 +103,7 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         self._coverable = True
         """Flavours can compare accesses with what is watched."""
         self._exports: dict[str, Any] | None = None
-        if state.stack is None:
+        if not state.instances:
             sp, current = (self._item(name, wasmtime.Global) for name in (names.sp, names.instance))
             state.own_stack(store, sp, current)
         state.instances.append(self)
@@ -185,12 +185,10 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         """A linker with the debugger's own items and these exports of the instance."""
         prefix, store = self._names.prefix, self._store
         if self._linker is None:
-            assert self._hook is not None and self._state.stack is not None
+            assert self._hook is not None
             linker = capi.RawLinker.new(self._module.engine)
-            sp, current = self._state.stack
             own: dict[str, capi.Extern] = {
-                self._names.sp: sp,
-                self._names.instance: current,
+                **self._state.stack(self._names),
                 self._names.countdown: self._state.countdown,
                 self._names.hook: self._hook.func,
             }

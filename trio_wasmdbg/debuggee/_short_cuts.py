@@ -19,6 +19,7 @@ import trio
 from attrs import frozen
 
 from ..engine import Kind, Reason, StepKind, Verdict, events
+from ._callbacks import has_callbacks
 from ._messages import Command, Continue
 from ._requests import Call, HookStop, event_at
 from ._short_runs import is_short_step
@@ -104,13 +105,12 @@ def run(calls: Calls, command: Continue) -> events.Event | None:
 def _leads_on(standing: Standing, found: HookStop) -> bool:
     """Whether the guest stands at a stop that nobody but the holder has to do with."""
     verdict, future = found.verdict, standing.call.future
-    if verdict is None or verdict.watch or not _is_plain(found, verdict):
+    if verdict is None or not _is_plain(found, verdict) or has_callbacks(verdict):
         return False
     if future is None or future.interrupted is not None:
         return False
     for each in verdict.breakpoints:
-        # As has_callbacks(), whose generator takes three times as long.
-        if each.callback is not None or each.once or each.on_exception:
+        if each.on_exception:
             return False
     return found.instance == standing.stop.instance and standing.instance._module.is_quick(found.function)
 

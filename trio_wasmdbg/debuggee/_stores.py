@@ -17,7 +17,7 @@ import wasmtime
 
 from .. import capi
 from ..errors import InternalError
-from ..instrument import STACK_SIZE
+from ..instrument import STACK_SIZE, Reserved
 
 if TYPE_CHECKING:
     from ._core import Core
@@ -58,8 +58,6 @@ class StoreState:
         # No reference to the store itself: it owns this object.
         self.sp: capi.I32Global | _Constant = _NO_STACK
         self.current: capi.I32Global | _Constant = _NO_INSTANCE
-        self.stack: tuple[wasmtime.Global, wasmtime.Global] | None = None
-        """The globals of these two, once there is an instance."""
         self.countdown = capi.new_global(store, "i64", True, 0)
         """Instructions that slow twins still have to count, in a step of several."""
         self.instances: list[GuestInstance] = []
@@ -81,8 +79,12 @@ class StoreState:
 
     def own_stack(self, store: wasmtime.Store, sp: wasmtime.Global, current: wasmtime.Global) -> None:
         """Use the globals of the first instance."""
-        self.stack = sp, current
         self.sp, self.current = capi.I32Global(store, sp), capi.I32Global(store, current)
+
+    def stack(self, names: Reserved) -> dict[str, wasmtime.Global]:
+        """These globals, by the names under which others import them; none before there is an instance."""
+        own = {names.sp: self.sp, names.instance: self.current}
+        return {name: each.item for name, each in own.items() if isinstance(each, capi.I32Global)}
 
     @property
     def companions(self) -> int:

@@ -17,6 +17,7 @@ from ..wasm import EXNREF, EXTERNREF, FUNCREF, I32, FuncType, Module, ValType, r
 from . import _emit as emit
 from ._frames import INSTANCE_OFFSET
 from ._layout import INSTANCE_ID, STACK_SIZE
+from ._stack_owner import OWN_GLOBALS
 
 __all__ = [
     "COLD_PARAMS",
@@ -83,7 +84,7 @@ class Additions:
 
     def global_(self, index: int) -> int:
         """The index in the rewritten module of a global of the original."""
-        return index if index < self.sp else index + 2
+        return index if index < self.sp else index + OWN_GLOBALS
 
     @property
     def debug_memory(self) -> int:

@@ -36,11 +36,10 @@ from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
 from ._kinds import HELPED
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._shared import has_shared_memory, helper_number, shared_accesses, size_helper
+from ._stack_owner import OWN_GLOBALS
+from ._stack_owner import imports as stack_imports
 
 __all__ = ["CompanionImports", "helper_type"]
-
-_GLOBALS = 2
-"""How many globals of our own a companion imports before those of the original: always the same two."""
 
 
 def helper_type(additions: Additions, name: str, first: int, second: int) -> FuncType:
@@ -125,7 +124,7 @@ class CompanionImports:
     @property
     def countdown(self) -> int:
         """Index of the global that counts instructions down: the last one, so known after the others."""
-        return _GLOBALS + len(self._globals)
+        return OWN_GLOBALS + len(self._globals)
 
     def global_(self, index: int) -> int:
         """The companion's index of a global of the original."""
@@ -176,7 +175,7 @@ class CompanionImports:
                 elif imm not in inside:
                     self._functions.setdefault(imm, 1 + len(self._functions))
             elif kind is Imm.GLOBAL:
-                self._globals.setdefault(imm, _GLOBALS + len(self._globals))
+                self._globals.setdefault(imm, OWN_GLOBALS + len(self._globals))
             elif op.code in HELPED:
                 first, second = imm if isinstance(imm, tuple) else (imm, 0)
                 self._need_helper(HELPED[op.code], first, second)
@@ -184,7 +183,7 @@ class CompanionImports:
     def need_globals(self, indices: Iterable[int]) -> None:
         """Makes sure that these globals of the original are imported."""
         for index in indices:
-            self._globals.setdefault(index, _GLOBALS + len(self._globals))
+            self._globals.setdefault(index, OWN_GLOBALS + len(self._globals))
 
     def need_tags(self) -> None:
         """Makes sure that the tags are imported."""
@@ -233,9 +232,7 @@ class CompanionImports:
             else:
                 add(names.memory(memory.index), ExternKind.MEMORY, memory_type(memory.type))
         add(names.debug, ExternKind.MEMORY, debug)
-        number_type = global_type(GlobalType(I32, True))
-        add(names.sp, ExternKind.GLOBAL, number_type)
-        add(names.instance, ExternKind.GLOBAL, number_type)
+        entries += stack_imports(names)
         if self._tags:
             for tag in module.tags:
                 add(names.tag(tag.index), ExternKind.TAG, b"\x00" + uleb(tag.type.type_index))

@@ -58,7 +58,7 @@ from ._plans import FunctionPlan, Instrumented, no_tick
 from ._recipes import Recipes
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
 from ._shared import collect, has_shared_memory
-from ._stack_owner import DEFINITIONS, reserve
+from ._stack_owner import DEFINITIONS, OWN_GLOBALS, reserve
 from ._words import Words
 
 __all__ = ["entered_from_outside", "instrument"]
@@ -374,8 +374,8 @@ class _Rewriter:
                 "units of size in the types of imports and exports": (size, size + of_items + more),
                 "types": (len(module.types), len(module.types) + len(additions.types)),
                 "functions": (len(module.functions), first_helper + len(helpers)),
-                "imports": (len(module.imports), max(len(module.imports) + 2, items + extra)),
-                "globals": (len(module.globals), len(module.globals) + 2),
+                "imports": (len(module.imports), max(len(module.imports) + OWN_GLOBALS, items + extra)),
+                "globals": (len(module.globals), len(module.globals) + OWN_GLOBALS),
                 "exports": (len(module.exports), len(module.exports) + items + extra),
                 # the slots, references, and in companions the chunks
                 "tables": (table_count, table_count + 2 + len(additions.reference_tables)),

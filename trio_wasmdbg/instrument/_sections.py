@@ -29,9 +29,9 @@ def appended(
     section: Section | None,
     entries: Sequence[bytes],
     edits: Iterable[Edit] = (),
-    first: bytes = b"",
+    first: Sequence[bytes] = (),
 ) -> bytes:
-    """A section that is a vector: its entries with *edits*, between *first* (two entries) and *entries*."""
+    """A section that is a vector: its entries with *edits*, between *first* and *entries*."""
     count, parts = 0, [b""]
     if section is not None:
         count, position = read_u32(module.data, section.start, section.end)
@@ -40,8 +40,7 @@ def appended(
             parts += [module.data[position:start], new]
             position = end
         parts.append(module.data[position : section.end])
-    added = len(entries) + (2 if first else 0)
-    return b"".join([uleb(count + added), first, *parts, *entries])
+    return b"".join([uleb(len(first) + count + len(entries)), *first, *parts, *entries])
 
 
 def type_section(additions: Additions) -> bytes:

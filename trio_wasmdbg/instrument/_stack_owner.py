@@ -18,21 +18,24 @@ from ..wasm import I32, MAGIC, ExternKind, GlobalType, SectionId, global_type, n
 from . import _emit as emit
 from ._layout import STACK_SIZE, Reserved
 
-__all__ = ["DEFINITIONS", "importing", "reserve"]
+__all__ = ["DEFINITIONS", "OWN_GLOBALS", "importing", "imports", "reserve"]
 
 _TYPE: Final = global_type(GlobalType(I32, True))
 
-DEFINITIONS: Final = b"".join(_TYPE + emit.i32_const(value) + emit.END for value in (STACK_SIZE, 0))
+DEFINITIONS: Final = tuple(_TYPE + emit.i32_const(value) + emit.END for value in (STACK_SIZE, 0))
 """The entries of the global section: the stack pointer, and the id of the current instance; none is."""
 
-_COUNT: Final = 2
+OWN_GLOBALS: Final = len(DEFINITIONS)
+"""How many they are, in a rewritten module as in its companions."""
+
 _HEADERS: Final = 24
 """Bytes by which the headers of two sections may grow, at most."""
 
 
-def _imports(names: Reserved) -> bytes:
+def imports(names: Reserved) -> list[bytes]:
+    """The entries of the import section that take their place."""
     prefix, kind = name(names.prefix), bytes((ExternKind.GLOBAL,))
-    return b"".join(prefix + name(item) + kind + _TYPE for item in (names.sp, names.instance))
+    return [prefix + name(item) + kind + _TYPE for item in (names.sp, names.instance)]
 
 
 def _filler(size: int) -> bytes:
@@ -44,26 +47,27 @@ def _filler(size: int) -> bytes:
 
 def reserve(names: Reserved) -> bytes:
     """What a rewritten module begins with: the room for :func:`importing`."""
-    return _filler(len(_imports(names)) + _HEADERS)
+    return _filler(sum(map(len, imports(names))) + _HEADERS)
 
 
 def importing(wasm: bytes, names: Reserved) -> bytes:
     """A rewritten module that imports what it defined, with its code at the same offset."""
     position = len(MAGIC) + len(reserve(names))
-    imports, out = _imports(names), list[bytes]()
+    missing, out = b"".join(imports(names)), list[bytes]()
     while position < len(wasm) and wasm[position] != SectionId.CODE:
         id, (size, start) = wasm[position], read_u32(wasm, position + 1, len(wasm))
         end = start + size
-        if imports and id not in (SectionId.CUSTOM, SectionId.TYPE):
+        if missing and id not in (SectionId.CUSTOM, SectionId.TYPE):
             count, entries = 0, b""
             if id == SectionId.IMPORT:
                 count, start = read_u32(wasm, start, end)
                 entries = wasm[start:end]
-            out.append(section(SectionId.IMPORT, uleb(count + _COUNT) + entries + imports))
-            imports = b""
+            out.append(section(SectionId.IMPORT, uleb(count + OWN_GLOBALS) + entries + missing))
+            missing = b""
         if id == SectionId.GLOBAL:
             count, start = read_u32(wasm, start, end)
-            out.append(section(id, uleb(count - _COUNT) + wasm[start + len(DEFINITIONS) : end]))
+            start += sum(map(len, DEFINITIONS))
+            out.append(section(id, uleb(count - OWN_GLOBALS) + wasm[start:end]))
         elif id != SectionId.IMPORT:
             out.append(wasm[position:end])
         position = end
