@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -26,18 +27,34 @@ async def compare(
     settings: Settings,
     *,
     bases: Mapping[str, str] | None = None,
+    also: Mapping[str, tuple[str, str]] | None = None,
     peer: Native | None = None,
 ) -> dict[str, Ratio]:
     """The ratio of each way to run one program to its base among them; without *bases*, to the plain run.
 
     The peer's ratio is to its own plain run.
+
+    :param also: further ratios by name: of which way, to which.
     """
-    wasm = program.path.read_bytes()
     bases = dict(bases or dict.fromkeys(ways, "plain"))
+    if peer is not None:
+        bases[NATIVE] = NATIVE_PLAIN
+    times: dict[str, list[float]] = defaultdict(list)
+    for _ in range(settings.loads):
+        for name, found in (await _loaded(program, ways, settings, peer)).items():
+            times[name] += found
+    pairs = {name: (name, base) for name, base in bases.items() if name != base} | dict(also or {})
+    return {name: ratio_of(times[one], times[other]) for name, (one, other) in pairs.items()}
+
+
+async def _loaded(
+    program: Program, ways: Mapping[str, Way], settings: Settings, peer: Native | None
+) -> dict[str, list[float]]:
+    """The times of some rounds, for which the program is loaded in each way once."""
+    wasm = program.path.read_bytes()
     async with AsyncExitStack() as stack:
         runs = {name: await stack.enter_async_context(way(wasm)) for name, way in ways.items()}
         if peer is not None:
-            bases[NATIVE] = NATIVE_PLAIN
             runs[NATIVE_PLAIN] = _of_peer(peer, peer.load(program.path, debug=False))
             runs[NATIVE] = _of_peer(peer, peer.load(program.path, debug=True))
         for run in runs.values():
@@ -54,8 +71,7 @@ async def compare(
 
             return action
 
-        times = await interleaved({name: timed(name) for name in runs}, settings.rounds)
-    return {name: ratio_of(times[name], times[base]) for name, base in bases.items() if name != base}
+        return await interleaved({name: timed(name) for name in runs}, -(-settings.rounds // settings.loads))
 
 
 def _of_peer(peer: Native, loaded: dict[str, Any]) -> Run:

@@ -26,13 +26,16 @@ class Settings:
     :ivar quick: a look: less of everything.
     :ivar seconds: that the plain run of a program should take.
     :ivar rounds: of each comparison.
+    :ivar loads: how often a program is loaded anew in each way, for a part of the rounds: where its code and
+        memory come to lie is chance, and makes a tenth of its time.
     :ivar peers: whether to measure the native peer and gdb, too.
     """
 
     quick: bool = False
     programs: tuple[Program, ...] = PROGRAMS
-    seconds: float = 0.02
+    seconds: float = 0.04
     rounds: int = 9
+    loads: int = 3
     peers: bool = True
     large: bool = True
     _reasons: dict[str, str] = field(factory=dict)
@@ -94,6 +97,6 @@ def settings(*, quick: bool, peers: bool = True, large: bool = True) -> Iterator
     """Settings for a block; peers end with it."""
     with ExitStack() as stack:
         if quick:
-            yield Settings(True, SAMPLE, 0.005, 3, peers, large=False, stack=stack)
+            yield Settings(True, SAMPLE, 0.01, 3, 1, peers, large=False, stack=stack)
         else:
             yield Settings(peers=peers, large=large, stack=stack)

@@ -83,7 +83,7 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
     """Three figures, with their null variant."""
     module = await load_module(make_engine(), LOOP, cache=None)
     # As long as the loop needs to be noticed, its way back to be made, and to be worth it.
-    iterations = int(settings.seconds * 2e10)
+    iterations = int(settings.seconds * 1e10)
     run = partial(seconds_of, module, "run", iterations)
     nested = partial(seconds_of, module, "nested", iterations)
     times = await interleaved(

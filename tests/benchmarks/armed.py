@@ -1,7 +1,8 @@
 """What does it cost to have something armed that stops nothing, and to be recorded?  (Rows 3, 7 and 8.)
 
-A thousand breakpoints in functions that are not called, against the idle run; a watchpoint on memory that is
-not touched, and recordings, against the plain run.
+A thousand breakpoints in functions that are not called; a watchpoint on memory that is not touched, one that
+was set and removed, and recordings.  The goals are for what each adds to the idle run, in the same mode; the
+ratios to the plain run are beside them.
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ def watch(debuggee: Debuggee, instance: GuestInstance) -> None:
     debuggee.watch_memory(instance, 16, 4)
 
 
+def watch_no_more(debuggee: Debuggee, instance: GuestInstance) -> None:
+    """A watchpoint that is removed before the program runs."""
+    debuggee.remove_watchpoint(debuggee.watch_memory(instance, 16, 4))
+
+
 def record_instructions(debuggee: Debuggee, instance: GuestInstance) -> None:
     debuggee.recording = True
 
@@ -61,6 +67,7 @@ class _Thing:
 
 _THINGS: Final = (
     _Thing(7, "a watchpoint is set", watch, 1.2),
+    _Thing(7, "a watchpoint was set, and removed", watch_no_more, 1.0),
     _Thing(8, "coverage alone", record_coverage, 1.25),
     _Thing(8, "trace alone", record_trace, 1.5),
     _Thing(8, "branches are traced and counted", record_branches, None),
@@ -73,21 +80,28 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
     figures = list(await _cold(settings))
     ways = {"plain": PLAIN["plain"], "idle": attached()}
     ways |= {thing.what: attached(thing.arm) for thing in _THINGS}
-    found: dict[str, dict[Program, Ratio]] = {name: {} for name in ways if name != "plain"}
+    added = {_over_idle(thing): (thing.what, "idle") for thing in _THINGS}
+    found: dict[str, dict[Program, Ratio]] = {name: {} for name in [*ways, *added] if name != "plain"}
     # These may be slow, and their differences are large: fewer rounds say as much.
-    fewer = evolve(settings, rounds=max(2, settings.rounds // 3), seconds=settings.seconds / 2)
+    fewer = evolve(settings, rounds=max(2, settings.rounds * 2 // 3), seconds=settings.seconds / 2)
     for program in settings.programs:
         settings.say(f"{program.title}, armed")
-        for name, ratio in (await compare(program, ways, fewer)).items():
+        for name, ratio in (await compare(program, ways, fewer, also=added)).items():
             found[name][program] = ratio
     for thing in _THINGS:
-        figures += summary(thing.row, thing.what, "exact", found[thing.what], goal=thing.goal)
+        over_idle = found.pop(_over_idle(thing))
+        figures += summary(thing.row, thing.what, "exact", over_idle, against="idle", goal=thing.goal)
+        figures += summary(thing.row, thing.what, "exact", found[thing.what])
         figures += worst(thing.row, f"{thing.what}, the worst program", "exact", found[thing.what])
     columns = tuple(found)
     matrix = Matrix(7, "armed: times the plain run, of the minima (of the medians)", columns)
     for program in settings.programs:
         matrix.lines[program.title] = {name: found[name][program] for name in columns}
     return [*figures, matrix]
+
+
+def _over_idle(thing: _Thing) -> str:
+    return f"{thing.what}, over idle"
 
 
 async def _cold(settings: Settings) -> Sequence[Figure]:

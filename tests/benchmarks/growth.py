@@ -278,7 +278,7 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
         settings.say(f"growth of {each.what} with {each.against}")
         times = await interleaved(
             {size: partial(each.measure, size) for size in sizes},
-            max(2, settings.rounds // 2),
+            settings.rounds,
         )
         least = {size: min(found) for size, found in times.items()}
         # A first size that is not half of the second is only looked at.
