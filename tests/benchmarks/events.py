@@ -60,6 +60,7 @@ class Kind:
 
 
 _CONDITION: Final = "condition in the guest"
+_CALLABLE: Final = "Python callable"
 _CALLBACK: Final = "Python callback at each step, without channels"
 
 KINDS: Final = (
@@ -68,8 +69,7 @@ KINDS: Final = (
         _CONDITION, "condition", "condition", 10_000,
     ),
     Kind(
-        4, "condition that is a Python callable, false", "/s", ("≥", 3e5),
-        "condition that is a Python callable", "condition",
+        4, "condition that is a Python callable, false", "/s", ("≥", 3e5), _CALLABLE, "condition",
     ),
     Kind(
         5, "stop, decide in another task, resume", "µs", ("≤", 40),
@@ -96,8 +96,15 @@ KINDS: Final = (
 )  # fmt: skip
 
 
-async def condition_in_the_guest(module: GuestModule, iterations: int) -> float:
-    """CPU seconds of so many evaluations of ``i == -1``."""
+def in_python(frame: Frame) -> bool:
+    """``i == -1``."""
+    return bool(frame.local(1) == -1)
+
+
+async def evaluations(
+    module: GuestModule, iterations: int, condition: str | Callable[[Frame], bool] = "i == -1"
+) -> float:
+    """CPU seconds of so many evaluations of a condition that is false."""
     seconds = 0.0
 
     async def body(guest: Guest) -> None:
@@ -110,7 +117,7 @@ async def condition_in_the_guest(module: GuestModule, iterations: int) -> float:
         seconds = time.process_time() - began
 
     async with open_debuggee(wasmtime.Store(module.engine), body) as debuggee:
-        breakpoint = debuggee.add_breakpoint(offset=module.offsets(0)[_STORE], condition="i == -1")
+        breakpoint = debuggee.add_breakpoint(offset=module.offsets(0)[_STORE], condition=condition)
         event = await debuggee.run()
         assert isinstance(event, events.Finished) and breakpoint.error is None
     return seconds
@@ -185,11 +192,13 @@ async def _turns(
     ours: dict[str, list[float]] = defaultdict(list)
     theirs: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in peers}
     program = await load_module(make_engine(), stops.GUEST)
+    wanted = {kind.ours for kind in KINDS}
     for turn in range(settings.rounds):
         iterations = max(1000, int(30_000_000 * scale))
-        ours[_CONDITION].append(iterations / await condition_in_the_guest(module, iterations))
+        ours[_CONDITION].append(iterations / await evaluations(module, iterations))
+        ours[_CALLABLE].append(iterations / 1000 / await evaluations(module, iterations // 1000, in_python))
         ours[_CALLBACK].append(iterations / 100 / await callback_at_each_step(module, iterations // 1000))
-        for what, row in stops.ROWS.items():
+        for what, row in ((what, row) for what, row in stops.ROWS.items() if what in wanted):
             count = max(1, int(row.count * scale))
             ours[what].append(count / await row.measure(program, count))
         # A session of gdb takes seconds, and is steadier than we are.

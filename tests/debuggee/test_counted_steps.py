@@ -217,6 +217,105 @@ async def test_several_instances(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert shown(event) == steps[at], (count, at)
 
 
+RUN = """
+(module
+  (memory (export "memory") 1)
+  (func (export "main") (param $n i32) (result i32) (local $i i32) (local $x i32)
+    (loop $again
+      (local.set $x (i32.add (i32.mul (local.get $x) (i32.const 3)) (local.get $i)))
+      (i32.store (i32.const 16) (local.get $i))
+      (i32.store (i32.const 32) (i32.and (local.get $x) (i32.const 4)))
+      (i32.store (i32.const 48) (i32.load (i32.const 32)))
+      (local.set $x (i32.add (local.get $x) (i32.const 1)))
+      (drop (i32.div_u (i32.const 100) (i32.sub (local.get $i) (i32.const 17))))
+      (br_if $again (i32.lt_s (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $n))))
+    (local.get $x)))
+"""
+
+
+@pytest.mark.parametrize("armed", ["writes", "accesses", "a condition", "a callback that edits", "recording"])
+async def test_stops_in_the_middle_of_a_run(armed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the host is asked between instructions that are paid for at once, it finds the count right."""
+    module = await load(RUN)
+    adds = [k for k, each in enumerate(module.plan(0).typed().instructions) if each.op.name == "i32.add"]
+
+    def edits(frame: Any) -> bool:
+        if frame.local(1) % 5 == 3:
+            frame.set_local(2, 1000)
+        return False
+
+    async def body(guest: Guest) -> Any:
+        instance = await guest.instantiate(None, module)
+        return await guest.call(instance.func("main"), 25)
+
+    @asynccontextmanager
+    async def begun() -> AsyncIterator[Debuggee]:
+        async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+            debuggee.add_breakpoint("main", once=True)
+            event = await debuggee.run()
+            assert isinstance(event, events.Breakpoint)
+            instance = event.frame.instance
+            if armed == "writes":
+                debuggee.watch_memory(instance, 32, 4)
+            elif armed == "accesses":
+                debuggee.watch_memory(instance, 32, 4, access="access")
+            elif armed == "a condition":
+                debuggee.add_breakpoint(offset=module.offsets(0)[adds[1]], condition="i == 3 || i == 11")
+            elif armed == "recording":
+                debuggee.recording = True
+            else:
+                debuggee.add_breakpoint(offset=module.offsets(0)[adds[1]], condition=edits)
+            yield debuggee
+
+    async with begun() as debuggee:
+        steps = [shown(event) async for event in each_step(debuggee, 1_000_000)]
+    monkeypatch.setattr(_stepping, "COUNTED_FROM", 1)
+    kinds = {each[0] for each in steps}
+    assert "Trap" in kinds and len(steps) > 400, kinds
+    assert bool(kinds & {"Watch", "Breakpoint"}) == (armed in ("writes", "accesses", "a condition")), kinds
+    for seed in range(4):
+        random = Random(seed)
+        async with begun() as debuggee:
+            at = -1
+            while at < len(steps) - 1:
+                count = random.choice([1, 2, 3, 5, 9, 20, 31, 100, 10**12])
+                event = await debuggee.step(count)
+                at = after(steps, at, count)
+                assert shown(event) == steps[at], (seed, at, count)
+
+
+async def test_in_the_middle_of_a_run_after_a_call_that_trapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a call that was injected there has paid for is not taken for the rest of the run that it is in."""
+    leaf = '(func (export "leaf") (param i32) (result i32)'
+    leaf += " (block) (i32.load (i32.mul (local.get 0) (i32.const 65536))))"
+    module = await load(RUN.replace("(memory", leaf + " (memory", 1))
+
+    async def body(guest: Guest) -> Any:
+        instance = await guest.instantiate(None, module)
+        return await guest.call(instance.func("main"), 5)
+
+    @asynccontextmanager
+    async def after_the_call() -> AsyncIterator[Debuggee]:
+        async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+            debuggee.add_breakpoint("main", once=True)
+            assert isinstance(await debuggee.run(), events.Breakpoint)
+            event = await debuggee.step(5)
+            assert isinstance(event, events.Step)
+            debuggee.add_breakpoint("leaf", once=True)
+            inner = await debuggee.inject_call(event.frame.instance.func("leaf"), 1)
+            assert isinstance(inner, events.Breakpoint)
+            assert isinstance(await debuggee.step(1_000), events.Trap)
+            assert isinstance(await debuggee.run(), events.CallReturned)
+            yield debuggee
+
+    async with after_the_call() as debuggee:
+        steps = [shown(event) async for event in each_step(debuggee, 30)]
+    monkeypatch.setattr(_stepping, "COUNTED_FROM", 1)
+    for count in range(1, 31):
+        async with after_the_call() as debuggee:
+            assert shown(await debuggee.step(count)) == steps[count - 1], count
+
+
 async def test_cancelled_at_each_checkpoint() -> None:
     case = Case(PROGRAM)
     steps = await single_steps(case)

@@ -356,6 +356,9 @@ class Core:
         self.arming.decider.plan = plan
         if plan is not None and plan.counted:
             capi.set_global(self.store, self.state.countdown, "i64", min(plan.remaining, _MOST))
+            # A call that was injected here may have trapped in the middle of what it had counted.
+            for instance in self.state.instances:
+                instance._count_each()
         self.edits.retry |= command.retry
         self.expire()
         self.arming.plan_changed()

@@ -213,6 +213,16 @@ class Frame(metaclass=NoPublicConstructor):
         """
         if self._generation != self._core.generation:
             self._check()  # raises; conditions in Python do this each time
+        if self._known_stack is None and type(which) is int:
+            # It is at a check, and most probably in a condition.
+            plan, instance = self._plan, self._instance
+            place = ~plan.index if self._slow else plan.stop_base + self._left_at
+            quick = instance._module._quick_locals
+            found = (quick.get(place) or quick.at(place, plan)).get(which)
+            if found is not None:
+                value = instance._debug_memory.unpack(found[0], self._fp + found[1])[0]
+                if value == value:  # no NaN, of which it would not have all bits
+                    return value
         if type(which) is not int or not 0 <= which < len(self._plan.frame.locals):
             which = self.local_index(which)
         return self._local(which)

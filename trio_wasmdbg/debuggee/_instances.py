@@ -14,6 +14,7 @@ from .. import capi
 from ..engine import SLOT_LAYOUTS, Range, decode_value, encode_value
 from ..errors import InternalError, StoreLimitError
 from ..instrument import (
+    PAID,
     PRECISE,
     READS,
     WATCH_BASE,
@@ -451,6 +452,10 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
     def _foresee_traps(self, on: bool) -> None:
         """Whether slow twins ask the host before an access that is out of bounds."""
         self._debug_memory.set_u8(WATCH_BASE + PRECISE, on)
+
+    def _count_each(self) -> None:
+        """Nothing of what the guest executes next is counted already."""
+        self._debug_memory.set_u8(PAID, 0)
 
     def _memory_identities(self) -> list[bytes]:
         """For each memory, by index, what tells it from other memories of the store."""

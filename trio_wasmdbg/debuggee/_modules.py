@@ -33,6 +33,7 @@ from ._capacity import MODULE, check_room
 from ._conditions import TwinKey, compile_conditions
 from ._flavour_batches import Batches
 from ._loop_copies import LoopCopies
+from ._quick_locals import QuickLocals
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
 from ._twins import Twin, TwinCache, imported_names
@@ -81,6 +82,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         self._compiled_importing: wasmtime.Module | None = None
         """For all others, once there has been one."""
         self._slow = TwinCache()
+        self._quick_locals = QuickLocals(instrumented.mode)
         self._batches = Batches(engine, instrumented)
         self._copies = LoopCopies(engine, instrumented, self._batches)
         self._slow_numbers = 0

@@ -61,6 +61,7 @@ from ._layout import (
     KIND_WATCH,
     LOOPS,
     NO_DISPATCH,
+    PAID,
     STACK_SIZE,
     WATCH_BASE,
     WATCH_CAPACITY,
@@ -70,11 +71,12 @@ from ._layout import (
 )
 from ._modes import FRAME_MODES, FrameMode
 from ._notes import Notes, Recorded
+from ._paying import COUNTS
 from ._plans import FunctionPlan, Instrumented, Site
 from ._recipes import Recipe, evaluate
 from ._rewrite import entered_from_outside, instrument
 from ._saved import DamagedError, restored, saved
-from ._trace import ASKS, COUNTS, COVERS, NOTES, TRACES
+from ._trace import ASKS, COVERS, NOTES, TRACES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
 __all__ = [
@@ -102,6 +104,7 @@ __all__ = [
     "MATERIALISED",
     "MOST_OF_A_FLAVOUR",
     "NO_DISPATCH",
+    "PAID",
     "PRECISE",
     "READS",
     "RESUME_OFFSET",

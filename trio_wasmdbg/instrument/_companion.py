@@ -45,6 +45,7 @@ from ._hints import moved_hints
 from ._imports import CompanionImports
 from ._layout import KIND_TRAP
 from ._loop_copy import LoopCopyBuilder, copy_type, edge_function, loop_adapter
+from ._paying import begin_function, pay_back
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._recorder import RecordingBuilder
 from ._sections import body, type_section
@@ -220,14 +221,17 @@ class _Own:
 
 def _own_functions(imports: CompanionImports) -> _Own:
     """In the order that :class:`~._slow_twin.SlowTwinBuilder` expects."""
-    additions, stop = imports.additions, imports.function_count
+    additions, stop, countdown = imports.additions, imports.function_count, imports.countdown
+    layout, check = imports.owner.layout, FuncType((I32, I32, I32), (I32,))
+    watch = FuncType((I32, I32, I64, I64, I32), (I32,))
     added = [
-        (FuncType((I32, I32, I32), (I32,)), stop_function(additions, 0, stop + 1, imports.countdown)),
-        (FuncType((I32,), ()), note_function(additions, imports.owner.layout)),
+        (check, stop_function(additions, 0, stop + 1, countdown)),
+        (FuncType((I32,), ()), note_function(additions, layout)),
         (FuncType((I32, I32), (I32,)), _ask(imports, KIND_TRAP)),
-        (FuncType((I32, I32, I64, I64, I32), (I32,)), watch_function(additions, imports.owner.layout, 0)),
+        (watch, watch_function(additions, layout, 0, countdown)),
         (FuncType((I64, I64, I64), (I32,)), outside_function()),
         (EDGE_TYPE, edge_function(additions, 0)),
+        (check, begin_function(additions, countdown, stop)),
     ]
     types = [uleb(additions.type_index(type)) for type, _ in added]
     return _Own(stop, stop + len(added), types, [code for _, code in added])
@@ -447,11 +451,15 @@ def _assemble(
 
 
 def _ask(imports: CompanionImports, kind: int) -> bytes:
-    """The function (frame pointer, resume point) that stores the resume point and asks the host."""
+    """The body of (frame pointer, place (see ``_paying``)) -> i32.
+
+    Stores the resume point, and asks the host.
+    """
     access = FrameAccess(imports.additions, 0)
     return b"".join(
         [
             emit.local_groups([]),
+            pay_back(imports.additions, imports.countdown, 1),
             access.store_i32(RESUME_OFFSET, emit.local_get(1)),
             emit.i32_const(kind),
             emit.local_get(0),

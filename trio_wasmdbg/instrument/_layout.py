@@ -41,6 +41,7 @@ __all__ = [
     "KIND_TRAP",
     "KIND_WATCH",
     "LOOPS",
+    "PAID",
     "STACK_SIZE",
     "TRACE_ENTRIES",
     "TRACE_LENGTH",
@@ -209,6 +210,8 @@ WATCH_BASE = STACK_SIZE
 INSTANCE_ID = WATCH_BASE + 32
 LOOPS = WATCH_BASE + 36
 """Byte: slow twins look at the entries of loops, that is, they may be left there for copies."""
+PAID = WATCH_BASE + 37
+"""Byte: what a slow twin is executing is paid for (see ``_paying``)."""
 ENTERED = WATCH_BASE + 40
 """u32: the slot of the flavour that is being entered directly, on the way from the fast twin to there."""
 SITES_BASE = WATCH_BASE + 64

@@ -35,6 +35,7 @@ from ._jumps import FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
 from ._layout import KIND_THROW
 from ._loop_copy import edge_code
+from ._paying import Runs, begin_unpaid, differs
 from ._plans import FunctionPlan
 from ._shared import top_types
 from ._slow_entry import entry, missing
@@ -88,7 +89,8 @@ class SlowTwinBuilder:
         :param first: index of the function that :meth:`build` returns first.
         :param stop: index of the function for a stop byte that is set; after it are the one that notes the
             instruction, the one that asks the host before a trap, the one before an access to memory,
-            :func:`outside_function`, and :func:`~._loop_copy.edge_function`.
+            :func:`outside_function`, :func:`~._loop_copy.edge_function`, and
+            :func:`~._paying.begin_function`.
         :param casts: see :class:`~._foresee.Foresight`.
         :param first_chunk: index of its first chunk in the companion's table (if it has several chunks).
         :param conditions: by resume point, for stop bytes of value 2.
@@ -123,6 +125,8 @@ class SlowTwinBuilder:
             self._typed, self._frame, self._access, imports.additions, first + 1, self._chunk_size,
             None if number is None else imports.chunk_table, self._into_loop,
         )  # fmt: skip
+        self._begin = stop + 6
+        self._runs = Runs(self._typed, 0, 0)
         self._clauses: dict[int, tuple[Clause, ...]] = {}
 
     @property
@@ -173,10 +177,12 @@ class SlowTwinBuilder:
         self._jumps.place = place
         self._jumps.begin(low)
         self._locals, self._pools = [], {}
+        self._runs = Runs(self._typed, low, min(high, self._count))
         # block $redirect / loop $dispatch / block $bad / block of the last instruction / ... / of the first
         bad = len(present)  # where resume points go that have no code: the host's mistake, so a trap
         out = [emit.BLOCK_EMPTY, emit.LOOP_EMPTY, emit.BLOCK_EMPTY, emit.BLOCK_EMPTY * len(present)]
         targets = [place.numbers.get(k, bad) for k in range(low, high)]
+        out += [begin_unpaid(self._imports.additions)]
         out += [emit.local_get(_RP), emit.i32_const(low), emit.I32_SUB, emit.br_table(targets, bad)]
         for k in range(low, high):
             index = place.numbers.get(k)
@@ -214,12 +220,16 @@ class SlowTwinBuilder:
 
     # ── control ────────────────────────────────────────────────────────────────────────────────
 
-    def _hook(self, function: int, k: int, more: bytes = b"") -> bytes:
-        """Asks the host, and goes where it says (0: on).  *more* pushes a third argument."""
+    def _hook(self, function: int, place: int, more: bytes = b"") -> bytes:
+        """Asks the host, and goes where it says (0: on).
+
+        :param place: see :meth:`Runs.place`.
+        :param more: pushes further arguments.
+        """
         return b"".join(
             [
                 emit.local_get(_FP),
-                emit.i32_const(k),
+                emit.i32_const(place),
                 more,
                 emit.call(function),
                 emit.local_tee(_RP),
@@ -235,9 +245,11 @@ class SlowTwinBuilder:
         condition = self._conditions.get(k)
         at = self._plan.stop_base + k
         byte = emit.i32_const(0) + self._imports.additions.memory_access(0x2D, at)
-        ask = self._hook(self._stop, k, emit.i32_const(at))
+        function = self._begin if self._runs.begins(k) else self._stop
+        ask = self._hook(function, self._runs.place(k, checked=False), emit.i32_const(at))
+        differing = differs(self._imports.additions) if self._runs.goes_on(k) else b""
         if condition is None:
-            return b"".join([byte, emit.IF_EMPTY, ask, emit.END])
+            return b"".join([byte, differing, emit.IF_EMPTY, ask, emit.END])
         places = ConditionPlaces(
             self._frame,
             _FP,
@@ -250,7 +262,7 @@ class SlowTwinBuilder:
         return b"".join(
             [
                 emit.BLOCK_EMPTY,
-                byte + emit.I32_EQZ + emit.br_if(0),
+                byte + differing + emit.I32_EQZ + emit.br_if(0),
                 byte + emit.i32_const(ASKS) + emit.I32_AND + emit.i32_const(2) + b"\x46",  # i32.eq
                 emit.IF_EMPTY,
                 condition.code(places) + emit.I32_EQZ,
@@ -355,7 +367,7 @@ class SlowTwinBuilder:
 
     def _trap_hook(self, k: int, inside: int) -> bytes:
         self._jumps.place.inside = inside - 1  # _hook counts on one block around
-        code = self._hook(self._trap, k)
+        code = self._hook(self._trap, self._runs.place(k, checked=True))
         self._jumps.place.inside = 0
         return code
 
@@ -560,12 +572,11 @@ class SlowTwinBuilder:
         """Asks the host before an access that touches a watched range."""
         parts: list[bytes] = []
         for access in found:
-            ask = arguments(access, k, loads, types) + emit.call(self._watch)
+            place = self._runs.place(k, checked=True)
             parts += [
                 is_watched(self._imports.additions, access),
                 emit.IF_EMPTY,
-                emit.local_get(_FP) + ask,
-                emit.local_tee(_RP) + emit.br_if(self._jumps.place.redirect + 1),
+                self._hook(self._watch, place, arguments(access, loads, types)),
                 emit.END,
             ]
         return parts

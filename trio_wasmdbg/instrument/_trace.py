@@ -1,9 +1,9 @@
 """What a slow twin does at a set stop byte: count or note the instruction, ask the host, or all of it.
 
 Bits of a stop byte: 1 asks the host; 2 asks it where the twin's condition holds; 4 notes the
-instruction, which costs the host nothing; 8 counts it down: a global of the store, which all companions
-import, is decremented, and when it is not positive any more, the host is asked; 16 notes it without the
-ring, 32 in the ring only.
+instruction, which costs the host nothing; 8 counts it down (see ``_paying``): a global of the store, which
+all companions import, is decremented, and when it is not positive any more, the host is asked; 16 notes it
+without the ring, 32 in the ring only.
 
 Noted are, in the debug memory:
 
@@ -24,11 +24,11 @@ from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET
 from ._layout import KIND_STOP, TRACE_ENTRIES, TRACE_LENGTH, Layout
+from ._paying import COUNTS, pay_back
 
 __all__ = [
     "ASKS",
     "BLOCK",
-    "COUNTS",
     "COVERS",
     "NOTES",
     "RECORDS",
@@ -46,9 +46,6 @@ ASKS = 3
 
 NOTES = 4
 """The bit of a stop byte that notes the instruction."""
-
-COUNTS = 8
-"""The bit of a stop byte that counts the instruction down."""
 
 COVERS = 16
 """The bit of a stop byte that notes the instruction, but not in the ring."""
@@ -154,7 +151,7 @@ def cut_function(additions: Additions, layout: Layout, *, traced: bool, counted:
 
 
 def stop_function(additions: Additions, hook: int, note: int, countdown: int) -> bytes:
-    """The body of (frame pointer, resume point, address of the stop byte) -> i32.
+    """The body of (frame pointer, place (see ``_paying``), address of the stop byte) -> i32.
 
     Counts and notes the instruction and asks the host, as the byte says, and returns the host's answer,
     or 0.
@@ -164,6 +161,7 @@ def stop_function(additions: Additions, hook: int, note: int, countdown: int) ->
     return b"".join(
         [
             emit.local_groups([(1, I32)]),
+            pay_back(additions, countdown, rp),
             get(at) + additions.memory_access(0x2D, 0) + emit.local_tee(byte),
             emit.i32_const(COUNTS) + emit.I32_AND,
             emit.IF_EMPTY,

@@ -25,6 +25,7 @@ from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import RESUME_OFFSET, FrameLayout
 from ._layout import KIND_WATCH, WATCH_BASE, WATCH_ENTRY_SIZE, Layout
+from ._paying import pay_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,13 +135,13 @@ def is_watched(additions: Additions, access: Access) -> bytes:
     return emit.i32_const(0) + additions.memory_access(load, WATCH_BASE + offset)
 
 
-def arguments(access: Access, k: int, loads: list[bytes], types: Sequence[ValType]) -> bytes:
-    """The operands of :func:`watch_function`, but for the frame pointer.
+def arguments(access: Access, loads: list[bytes], types: Sequence[ValType]) -> bytes:
+    """The last three operands of :func:`watch_function`.
 
     :param loads: code that pushes each operand of the instruction, lowest first; ``types`` of them.
     """
     address, size = _range(access, loads, types)
-    return b"".join([emit.i32_const(k), address, size, emit.i32_const(access.memory << 2 | access.kind)])
+    return b"".join([address, size, emit.i32_const(access.memory << 2 | access.kind)])
 
 
 def _range(access: Access, loads: list[bytes], types: Sequence[ValType]) -> tuple[bytes, bytes]:
@@ -191,8 +192,8 @@ def _extend(type: ValType) -> bytes:
     return b"\xad" if type == I32 else b""  # i64.extend_i32_u
 
 
-def watch_function(additions: Additions, layout: Layout, hook: int) -> bytes:
-    """The body of (frame pointer, resume point, address i64, size i64, memory << 2 | kind) -> i32.
+def watch_function(additions: Additions, layout: Layout, hook: int, countdown: int) -> bytes:
+    """The body of (frame pointer, place (see ``_paying``), address i64, size i64, memory << 2 | kind) -> i32.
 
     Asks the host if a watched range is touched, and returns its answer; else 0.
     """
@@ -206,6 +207,7 @@ def watch_function(additions: Additions, layout: Layout, hook: int) -> bytes:
     return b"".join(
         [
             emit.local_groups([(2, I32)]),
+            pay_back(additions, countdown, rp),
             emit.i32_const(0),
             load32(0x28, WATCH_BASE + 4),
             emit.local_set(left),
