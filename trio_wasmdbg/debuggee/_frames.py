@@ -215,12 +215,11 @@ class Frame(metaclass=NoPublicConstructor):
             self._check()  # raises; conditions in Python do this each time
         if self._known_stack is None and type(which) is int:
             # It is at a check, and most probably in a condition.
-            plan, instance = self._plan, self._instance
+            plan, quick = self._plan, self._instance._module._quick_locals
             place = ~plan.index if self._slow else plan.stop_base + self._left_at
-            quick = instance._module._quick_locals
             found = (quick.get(place) or quick.at(place, plan)).get(which)
             if found is not None:
-                value = instance._debug_memory.unpack(found[0], self._fp + found[1])[0]
+                value = self._instance._debug_memory.unpack(found[0], self._fp + found[1])[0]
                 if value == value:  # no NaN, of which it would not have all bits
                     return value
         if type(which) is not int or not 0 <= which < len(self._plan.frame.locals):
@@ -473,8 +472,7 @@ class Frame(metaclass=NoPublicConstructor):
         return mask
 
     def _entered_at(self) -> int | None:
-        """Where this activation has left its fast twin; None if it has not.  At the entry, nothing gets lost.
-        """
+        """Where this activation has left its fast twin, if it has.  At the entry, nothing gets lost."""
         if self._slow:
             return self._instance._debug_memory.u32(self._fp + ENTERED_OFFSET)
         return None if self._at_call else self._left_at

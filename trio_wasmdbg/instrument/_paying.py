@@ -22,7 +22,7 @@ from . import _emit as emit
 from ._additions import Additions
 from ._layout import PAID
 
-__all__ = ["COUNTS", "Runs", "begin_function", "begin_unpaid", "differs", "pay_back"]
+__all__ = ["COUNTS", "Runs", "begin_function", "pay_back"]
 
 COUNTS: Final = 8
 """The bit of a stop byte that counts the instruction down."""
@@ -43,10 +43,11 @@ _GOES_ON: Final = frozenset({Flow.NEXT, Flow.BLOCK, Flow.TRY_TABLE})
 class Runs:
     """The runs of one chunk of a slow twin."""
 
-    def __init__(self, typed: TypedBody, low: int, high: int) -> None:
+    def __init__(self, additions: Additions, typed: TypedBody, low: int, high: int) -> None:
         """
         :param low: the first instruction of the chunk; *high* is the one after its last.
         """
+        self._additions = additions
         self._ends: dict[int, int] = {}
         self._begins: set[int] = set()
         begin, last = low, len(typed.instructions) - 1
@@ -64,9 +65,15 @@ class Runs:
         """Whether a run begins with instruction *k*."""
         return k in self._begins
 
-    def goes_on(self, k: int) -> bool:
-        """Whether instruction *k* is in a run, and not its first."""
-        return k in self._ends and k not in self._begins
+    def differs(self, k: int) -> bytes:
+        """From the stop byte of instruction *k* to an i32: 0 if there is nothing to be done at it."""
+        if k not in self._ends or k in self._begins:
+            return b""
+        return _load_paid(self._additions) + b"\x47"  # i32.ne
+
+    def unpaid(self) -> bytes:
+        """Code for where control may come into the middle of a run."""
+        return _store_paid(self._additions, 0)
 
     def place(self, k: int, *, checked: bool) -> int:
         """Instruction *k*, and how many instructions may have been paid for from there on (:func:`pay_back`).
@@ -82,16 +89,6 @@ def _load_paid(additions: Additions) -> bytes:
 
 def _store_paid(additions: Additions, value: int) -> bytes:
     return emit.i32_const(0) + emit.i32_const(value) + additions.memory_access(0x3A, PAID)
-
-
-def begin_unpaid(additions: Additions) -> bytes:
-    """Code for where control may come into the middle of a run."""
-    return _store_paid(additions, 0)
-
-
-def differs(additions: Additions) -> bytes:
-    """From a stop byte in a run to an i32: 0 if there is nothing to be done at it."""
-    return _load_paid(additions) + b"\x47"  # i32.ne
 
 
 def begin_function(additions: Additions, countdown: int, stop: int) -> bytes:

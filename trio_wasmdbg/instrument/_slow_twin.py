@@ -35,7 +35,7 @@ from ._jumps import FP, RP, Jumps, Place
 from ._kinds import CONVERSIONS, DIVISIONS, HELPED, division_can_trap, foreseen_trap
 from ._layout import KIND_THROW
 from ._loop_copy import edge_code
-from ._paying import Runs, begin_unpaid, differs
+from ._paying import Runs
 from ._plans import FunctionPlan
 from ._shared import top_types
 from ._slow_entry import entry, missing
@@ -126,7 +126,7 @@ class SlowTwinBuilder:
             None if number is None else imports.chunk_table, self._into_loop,
         )  # fmt: skip
         self._begin = stop + 6
-        self._runs = Runs(self._typed, 0, 0)
+        self._runs = Runs(imports.additions, self._typed, 0, 0)
         self._clauses: dict[int, tuple[Clause, ...]] = {}
 
     @property
@@ -177,13 +177,13 @@ class SlowTwinBuilder:
         self._jumps.place = place
         self._jumps.begin(low)
         self._locals, self._pools = [], {}
-        self._runs = Runs(self._typed, low, min(high, self._count))
+        self._runs = Runs(self._imports.additions, self._typed, low, min(high, self._count))
         # block $redirect / loop $dispatch / block $bad / block of the last instruction / ... / of the first
         bad = len(present)  # where resume points go that have no code: the host's mistake, so a trap
         out = [emit.BLOCK_EMPTY, emit.LOOP_EMPTY, emit.BLOCK_EMPTY, emit.BLOCK_EMPTY * len(present)]
         targets = [place.numbers.get(k, bad) for k in range(low, high)]
-        out += [begin_unpaid(self._imports.additions)]
-        out += [emit.local_get(_RP), emit.i32_const(low), emit.I32_SUB, emit.br_table(targets, bad)]
+        out += [self._runs.unpaid(), emit.local_get(_RP), emit.i32_const(low), emit.I32_SUB]
+        out.append(emit.br_table(targets, bad))
         for k in range(low, high):
             index = place.numbers.get(k)
             if index is not None:
@@ -221,11 +221,7 @@ class SlowTwinBuilder:
     # ── control ────────────────────────────────────────────────────────────────────────────────
 
     def _hook(self, function: int, place: int, more: bytes = b"") -> bytes:
-        """Asks the host, and goes where it says (0: on).
-
-        :param place: see :meth:`Runs.place`.
-        :param more: pushes further arguments.
-        """
+        """Asks the host (:meth:`Runs.place`, and what *more* pushes), and goes where it says (0: on)."""
         return b"".join(
             [
                 emit.local_get(_FP),
@@ -247,7 +243,7 @@ class SlowTwinBuilder:
         byte = emit.i32_const(0) + self._imports.additions.memory_access(0x2D, at)
         function = self._begin if self._runs.begins(k) else self._stop
         ask = self._hook(function, self._runs.place(k, checked=False), emit.i32_const(at))
-        differing = differs(self._imports.additions) if self._runs.goes_on(k) else b""
+        differing = self._runs.differs(k)
         if condition is None:
             return b"".join([byte, differing, emit.IF_EMPTY, ask, emit.END])
         places = ConditionPlaces(
