@@ -22,6 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "addresses": set(),
     "_util": {"errors"},
+    "_program": BASE,
     "abc": BASE | {"engine"},
     # ── formats: know nothing of debugging
     "wasm": BASE,
@@ -34,8 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "instrument": BASE | {"wasm"},
     "engine": BASE | {"wasm", "symbols", "expressions", "instrument"},
     # ── effects
+    "_rewriting_process": BASE | {"_program", "wasm", "instrument"},
     "capi": BASE,
-    "debuggee": BASE | {"abc", "wasm", "symbols", "expressions", "instrument", "engine", "capi"},
+    "debuggee": BASE
+    | {"_program", "_rewriting_process", "abc", "wasm", "symbols", "expressions", "instrument"}
+    | {"engine", "capi"},
     "servers": BASE | {"abc", "wasm", "symbols", "expressions", "engine", "gdbremote", "dap"},
     # ── faces
     "guests": set(),

@@ -49,11 +49,15 @@ def modules(settings: Settings) -> Iterator[dict[str, Path]]:
     with TemporaryDirectory() as name:
         found = {"json -O2": small}
         for times in (5,) if settings.quick else (50, 500, 5000):
-            wasm = grown(small.read_bytes(), times)
-            path = Path(name) / f"{times}.wasm"
-            path.write_bytes(wasm)
-            found[f"{len(wasm) / 1e6:.1g} MB, json {times} times"] = path
+            found |= _grown(Path(name), times)
         yield found
+
+
+def _grown(folder: Path, times: int) -> dict[str, Path]:
+    wasm = grown(Program("json", "application", "O2").path.read_bytes(), times)
+    path = folder / f"{times}.wasm"
+    path.write_bytes(wasm)
+    return {f"{len(wasm) / 1e6:.1g} MB, json {times} times": path}
 
 
 def large() -> Path:
@@ -166,6 +170,7 @@ async def measure(settings: Settings) -> list[Figure | Matrix]:
                     )
                 )
         figures += _native(settings, paths)
+        figures += _walls(settings, paths)
     for mode_name, costs in found.items():
         figures += _worst(mode_name, costs)
     if settings.large:
@@ -192,6 +197,24 @@ def _worst(mode: str, costs: list[rewrite_cost.Cost]) -> Iterator[Figure]:
     yield Figure(
         9, "from the cache", mode, max(each.cached for each in costs), "×", "rewriting", sizes, ("≤", 0.1)
     )
+
+
+def _walls(settings: Settings, paths: dict[str, Path]) -> Iterator[Figure]:
+    """How long a user waits for modules that are large enough for several processes, by the clock."""
+    paths = {name: path for name, path in paths.items() if path.stat().st_size > 1e6}
+    if not paths:
+        with TemporaryDirectory() as folder:
+            yield from _walls(settings, _grown(Path(folder), 1200))
+        return
+    for name, path in paths.items():
+        settings.say(f"rewriting {name}, by one process and by several")
+        it = rewrite_cost.wall(path, 1 if settings.quick else 2)
+        for by, took in {1: it.one, it.processes: it.several}.items():
+            what = f"rewrite + compile, by the clock, on all processors, rewritten by {by} of {it.processes}"
+            note = f"{number(took)} and {number(it.plain)} s"
+            yield Figure(9, f"{what} processes: {name}", "exact", took / it.plain, "×", "plain compile", note)
+        what = f"peak memory of rewriting by {it.processes} processes, all of them: {name}"
+        yield Figure(9, what, "exact", it.memory, "bytes a byte", "", goal=("≤", 30))
 
 
 def _native(settings: Settings, paths: dict[str, Path]) -> Iterator[Figure]:

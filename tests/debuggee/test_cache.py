@@ -102,7 +102,7 @@ async def test_another_version_rewrites_again(
     kept: ModuleCache, rewrites: Rewrites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await load(COUNT, kept)
-    monkeypatch.setattr(_cache, "_program", lambda: b"another")
+    monkeypatch.setattr(_cache, "rewriting_program", lambda: b"another")
     await load(COUNT, kept)
     assert rewrites.count == 2
 

@@ -10,7 +10,7 @@ import wasmtime
 
 from tests.fuzz._compare import compare
 from tests.fuzz._generators import GENERATORS
-from trio_wasmdbg.instrument import FrameMode, _check_sites, _rewrite, instrument
+from trio_wasmdbg.instrument import FrameMode, _check_sites, _rewrite_function, instrument
 from trio_wasmdbg.instrument._outline import NoOutlineError
 from trio_wasmdbg.wasm import decode_module
 
@@ -43,7 +43,7 @@ def test_an_outline_is_divided_like_a_typed_body(
     def no_outline(*arguments: object) -> None:
         raise NoOutlineError
 
-    monkeypatch.setattr(_rewrite, "outline", no_outline)
+    monkeypatch.setattr(_rewrite_function, "outline", no_outline)
     assert instrument(decode_module(data), frames=frames).wasm == found
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from tests.fuzz._generate import generate
-from trio_wasmdbg.instrument import FRAME_MODES, FrameMode, Instrumented, _rewrite, instrument
+from trio_wasmdbg.instrument import FRAME_MODES, FrameMode, Instrumented, _rewrite_function, instrument
 from trio_wasmdbg.instrument._liveness import liveness
 from trio_wasmdbg.instrument._outline import NoOutlineError, Outline, outline
 from trio_wasmdbg.instrument._survey import survey
@@ -169,7 +169,7 @@ def by_typing(monkeypatch: pytest.MonkeyPatch, module: Module, frames: FrameMode
         raise NoOutlineError
 
     with monkeypatch.context() as patch:
-        patch.setattr(_rewrite, "outline", never)
+        patch.setattr(_rewrite_function, "outline", never)
         return instrument(module, frames=frames)
 
 

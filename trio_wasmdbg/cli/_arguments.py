@@ -12,7 +12,13 @@ from attrs import frozen
 
 from trio_wasmdbg import FrameMode
 from trio_wasmdbg._version import __version__
-from trio_wasmdbg.cli._gdb_arguments import GdbOptions, add_frames, add_gdb_parser, gdb_options, platform_form
+from trio_wasmdbg.cli._gdb_arguments import (
+    GdbOptions,
+    add_gdb_parser,
+    add_loading,
+    gdb_options,
+    platform_form,
+)
 from trio_wasmdbg.cli._stress_arguments import StressOptions, add_stress_parser, stress_options
 
 __all__ = ["DemoOptions", "GdbOptions", "Options", "RunOptions", "StressOptions", "parse_arguments"]
@@ -41,6 +47,8 @@ class RunOptions:
     """An export to call, instead of ``_start``."""
     as_json: bool = False
     frames: FrameMode = "exact"
+    processes: int | None = None
+    """How many may rewrite the module; None: as many as pay."""
 
 
 Options: TypeAlias = DemoOptions | RunOptions | GdbOptions | StressOptions
@@ -67,6 +75,7 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str] = os.en
         invoke=found.invoke,
         as_json=found.json,
         frames=found.frames,
+        processes=found.processes,
     )
 
 
@@ -109,7 +118,7 @@ def _make_parser(environ: Mapping[str, str]) -> _Parser:
         "run",
         help="run a WASI command under the debugger",
         usage="%(prog)s [-h] [--dir HOST[::GUEST]] [--env NAME[=VALUE]] [--invoke EXPORT] [--json]\n       "
-        "[--frames HOW] FILE [ARGUMENT ...]",
+        "[--frames HOW] [--processes N] FILE [ARGUMENT ...]",
         description="Runs a WASI command, or one export of a module, under the debugger.  The guest's output "
         "alone\ngoes to standard output, events go to standard error, and the guest's exit code is the\n"
         "program's own.  Ctrl-C pauses the guest, a second one cancels it (exit code 130).\n"
@@ -137,7 +146,7 @@ def _make_parser(environ: Mapping[str, str]) -> _Parser:
     )
     run.add_argument("--invoke", metavar="EXPORT", help="call this export with the arguments as numbers")
     run.add_argument("--json", action="store_true", help="events as JSON, an object a line")
-    add_frames(run)
+    add_loading(run)
     run.add_argument("file", metavar="FILE", help="a module, binary (.wasm) or text (.wat)")
     run.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="the guest's arguments")
 

@@ -48,7 +48,9 @@ async def _serve(options: GdbOptions, output: GuestOutput) -> int:
     try:
         # LLDB looks a module up by its name, and takes a file on its own machine for it.
         name = str(await trio.Path(path).absolute()) if path.suffix == ".wasm" else None
-        module = await load_module(make_engine(), path, name=name, frames=options.frames)
+        module = await load_module(
+            make_engine(), path, name=name, frames=options.frames, processes=options.processes
+        )
     except OSError as error:
         _say(f"{options.file}: {error.strerror or error}")
         return FAILED

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from trio_wasmdbg import FrameMode
 
-__all__ = ["GdbOptions", "add_frames", "add_gdb_parser", "gdb_options", "platform_form"]
+__all__ = ["GdbOptions", "add_gdb_parser", "add_loading", "gdb_options", "platform_form"]
 
 
 @frozen
@@ -27,6 +27,8 @@ class GdbOptions:
     invoke: str | None = None
     when_client_leaves: Literal["pause", "resume", "kill"] = "pause"
     frames: FrameMode = "exact"
+    processes: int | None = None
+    """How many may rewrite the module; None: as many as pay."""
 
 
 _PLATFORM = "--gdb="
@@ -53,7 +55,7 @@ def add_gdb_parser(
         "gdb",
         help="serve a WASI command to LLDB",
         usage="%(prog)s [-h] [--listen HOST:PORT] [--when-client-leaves WHAT] [--dir HOST[::GUEST]] "
-        "[--env NAME[=VALUE]]\n       [--invoke EXPORT] [--frames HOW] FILE [ARGUMENT ...]",
+        "[--env NAME[=VALUE]]\n       [--invoke EXPORT] [--frames HOW] [--processes N] FILE [ARGUMENT ...]",
         description="Waits for LLDB 22, at the guest's first instruction.  What the guest writes goes to the "
         "debugger\nwhile one is attached, to standard output otherwise.  The exit code is the guest's.",
         epilog="examples:\n  trio-wasmdbg gdb --listen 127.0.0.1:1234 program.wasm\n"
@@ -88,13 +90,13 @@ def add_gdb_parser(
         help="an environment variable for the guest; without a value, this process's own",
     )  # fmt: skip
     gdb.add_argument("--invoke", metavar="EXPORT", help="call this export with the arguments as numbers")
-    add_frames(gdb)
+    add_loading(gdb)
     gdb.add_argument("file", metavar="FILE", help="a module, binary (.wasm) or text (.wat)")
     gdb.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT", help="the guest's arguments")
 
 
-def add_frames(parser: argparse.ArgumentParser) -> None:
-    """Add ``--frames``."""
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """Add what is asked for when a module is loaded: ``--frames`` and ``--processes``."""
     parser.add_argument(
         "--frames",
         choices=get_args(FrameMode),
@@ -102,6 +104,12 @@ def add_frames(parser: argparse.ArgumentParser) -> None:
         metavar="HOW",
         help="keep every local of every frame (exact; the default), only those that the program still needs "
         "(live; faster), or also those of a function that has trapped (post-mortem; slower)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=_processes,
+        metavar="N",
+        help="rewrite the module in so many processes, 1 for this one alone (default: as many as pay)",
     )
 
 
@@ -118,7 +126,14 @@ def gdb_options(found: argparse.Namespace) -> GdbOptions:
         invoke=found.invoke,
         when_client_leaves=found.when_client_leaves,
         frames=found.frames,
+        processes=found.processes,
     )
+
+
+def _processes(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes")
+    return int(text)
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -74,7 +74,7 @@ async def _load_and_run(
         size = file_size((await path.stat()).st_size)
         async with status(f"loading {path.name} ({size})", sys.stderr, os.environ) as tell:
             module = await load_module(
-                make_engine(), Path(path), frames=options.frames, progress=tell
+                make_engine(), Path(path), frames=options.frames, processes=options.processes, progress=tell
             )
     except OSError as error:
         return complain(error.strerror or str(error), FAILED)

@@ -19,15 +19,13 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import platformdirs
 from attrs import field, frozen, validators
 
-from .._version import __version__
+from .._program import rewriting_program
 from ..instrument import DamagedError, FrameMode, Instrumented, restored, saved
 from ..wasm import Module
 
@@ -154,23 +152,9 @@ USER_CACHE: Final = ModuleCache()
 # ── keys ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@cache
-def _program() -> bytes:
-    """Stands for the code that rewrites: its version, and its source, which changes more often."""
-    digest = hashlib.sha256(__version__.encode())
-    package = resources.files("trio_wasmdbg")
-    for folder in ("instrument", "wasm"):
-        files = sorted((package / folder).iterdir(), key=lambda file: file.name)
-        for file in files:
-            if file.name.endswith(".py"):
-                source = file.read_bytes()
-                digest.update(f"{folder}/{file.name} {len(source)} ".encode())
-                digest.update(source)
-    return digest.digest()
-
-
 def _key(module: Module, frames: FrameMode) -> bytes:
-    return hashlib.sha256(hashlib.sha256(module.data).digest() + _program() + frames.encode()).digest()
+    contents = hashlib.sha256(module.data).digest()
+    return hashlib.sha256(contents + rewriting_program() + frames.encode()).digest()
 
 
 def _name(key: bytes) -> str:

@@ -15,6 +15,7 @@ from ..wasm import Module, decode_module
 from ._cache import USER_CACHE, ModuleCache
 from ._capacity import MODULE, check_room
 from ._modules import GuestModule
+from ._processes import made_by_processes
 from ._progress import Progress, Stage, Teller
 from ._refusals import not_compiled, not_validated
 from ._threads import collections_held_back, compute
@@ -60,6 +61,7 @@ async def load_module(
     frames: FrameMode = "exact",
     progress: Callable[[Progress], None] | None = None,
     cache: ModuleCache | None = USER_CACHE,
+    processes: int | None = None,
 ) -> GuestModule:
     """Read, validate, rewrite and compile a module; all off the trio thread; a checkpoint.
 
@@ -76,7 +78,11 @@ async def load_module(
         function has returned.  What it raises is raised here.
     :param cache: where rewritten modules are kept, so that the next time is faster; default: a folder in the
         user's cache folder.  None: nowhere.
-    :raises ValueError: there are no such *frames*.
+    :param processes: how many processes may rewrite it, this one included; the result is the same.  Default:
+        as many as pay, at most 8, and no more than this process may use processors; for modules with less
+        than 1 MB of code that is 1, this process alone.  The others run ``sys.executable``, import nothing of
+        the application, and end with this call; where they can't be started, or die, this one does the work.
+    :raises ValueError: there are no such *frames*, or *processes* is less than 1.
     :raises wasmtime.WasmtimeError: the engine refuses the module; if the place is in a function, a note
         (``__notes__``) names it.
     :raises ModuleError: it uses something that is not supported, or can't be made debuggable; the
@@ -90,6 +96,8 @@ async def load_module(
 
     if frames not in FRAME_MODES:
         raise ValueError(f"frames are kept in the ways {', '.join(FRAME_MODES)}, not {frames!r}")
+    if processes is not None and processes < 1:
+        raise ValueError(f"at least this process rewrites a module, not {processes}")
     check_room(MODULE, lasting=True)
     teller = None if progress is None else Teller(progress, trio.lowlevel.current_trio_token())
     report = _report_nothing if teller is None else teller.report
@@ -111,7 +119,9 @@ async def load_module(
         with collections_held_back():
             original = decode_module(data, tick)
             tick()
-        instrumented, compiled = _rewrite_and_compile(engine, original, frames, cache, tick, report)
+        instrumented, compiled = _rewrite_and_compile(
+            engine, original, frames, cache, processes, tick, report
+        )
         return GuestModule._create(engine, name or original.names.module or stem, instrumented, compiled)
 
     if teller is None:
@@ -141,6 +151,7 @@ def _rewrite_and_compile(
     original: Module,
     frames: FrameMode,
     cache: ModuleCache | None,
+    processes: int | None,
     tick: Callable[[], None],
     report: _Report,
 ) -> tuple[Instrumented, wasmtime.Module]:
@@ -164,7 +175,9 @@ def _rewrite_and_compile(
             report("compile", size, size)
             return kept, compiled
     with collections_held_back():
-        instrumented = instrument(original, frames=frames, tick=tick, progress=partial(report, "rewrite"))
+        progress = partial(report, "rewrite")
+        made = made_by_processes(original, frames, processes, tick, progress)
+        instrumented = instrument(original, frames=frames, tick=tick, progress=progress, made=made)
     report("compile", 0, size)
     try:
         compiled = capi.compile(engine, instrumented.wasm)

@@ -30,7 +30,8 @@ What it may import: the standard library, attrs, ``trio_wasmdbg.wasm``, ``.addre
 
 Where to start reading: ``_frames.py`` and ``_layout.py`` (what lies where), ``_fast_twin.py`` (with
 ``_kinds.py``, ``_survey.py``, ``_outline.py``, ``_flow.py`` for what it knows, ``_body.py``, ``_stores.py``
-for its output), ``_slow_twin.py``, then ``_rewrite.py``.
+for its output), ``_slow_twin.py``, then ``_rewrite_function.py`` and ``_rewrite.py`` (with ``_shares.py``,
+where several processes share the work).
 """
 
 from ._code_map import CodeMap, Place
@@ -71,11 +72,13 @@ from ._layout import (
 )
 from ._modes import FRAME_MODES, FrameMode
 from ._notes import Notes, Recorded
+from ._outside import entered_from_outside
 from ._paying import COUNTS
 from ._plans import FunctionPlan, Instrumented, Site
 from ._recipes import Recipe, evaluate
-from ._rewrite import entered_from_outside, instrument
+from ._rewrite import instrument
 from ._saved import DamagedError, restored, saved
+from ._shares import Made, Share, batches
 from ._trace import ASKS, COVERS, NOTES, TRACES
 from ._watch import PRECISE, READS, WRITES, Access, Condition, ConditionPlaces, Conditions, accesses
 
@@ -130,6 +133,7 @@ __all__ = [
     "FunctionPlan",
     "Instrumented",
     "Layout",
+    "Made",
     "NoFlavourError",
     "Notes",
     "Part",
@@ -138,8 +142,10 @@ __all__ = [
     "Recorded",
     "Recording",
     "Reserved",
+    "Share",
     "Site",
     "accesses",
+    "batches",
     "cover_of",
     "entered_from_outside",
     "evaluate",

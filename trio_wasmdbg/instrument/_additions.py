@@ -151,6 +151,23 @@ class Additions:
             self.executed.append((code, type))
         return self.helper("execute", number)
 
+    def anticipate(self) -> None:
+        """Append what functions will ask for, as far as their types tell.
+
+        So it has the same indices in whatever order functions are rewritten, and in whatever process.
+        """
+        functions = {
+            (function.type, function.body.local_groups): None
+            for function in self.module.functions
+            if function.body is not None
+        }
+        for type, groups in functions:
+            if len(type.results) > 1:
+                self.block_type(type.results)
+            for each in (*type.params, *(each for _, each in groups), *type.results):
+                if each.is_ref:
+                    self.reference_table(each)
+
     # ── references ─────────────────────────────────────────────────────────────────────────────
 
     def reference_kind(self, type: ValType) -> str:

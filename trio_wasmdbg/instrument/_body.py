@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from ..wasm import I32, Body, Instruction, ValType
 from . import _emit as emit
@@ -30,6 +30,8 @@ class FastTwin:
         that are zero and not in the frame.
     :ivar activity: from which instructions on the frame is pushed or not, ascending; of interest only for
         those that call or may trap.
+    :ivar addresses: offsets in ``body`` of the numbers, of four bytes each, that are addresses of check
+        sites' bytes: of the first site twice, of the others once.
     """
 
     body: bytes
@@ -38,6 +40,7 @@ class FastTwin:
     sites: array[int]
     unassigned: dict[int, int]
     activity: list[tuple[int, bool]]
+    addresses: array[int] = Factory(lambda: array("I"))
 
 
 class BodyWriter:

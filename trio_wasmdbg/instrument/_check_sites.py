@@ -17,10 +17,27 @@ from ._liveness import Liveness
 from ._pushes import FramePushes
 from ._stores import Copied, FrameStores
 
-__all__ = ["AFTER_CALL", "CATCH", "CUT", "ENTRY", "LARGE", "LOOP", "CheckSites", "first_cut"]
+__all__ = [
+    "ADDRESS_SIZE",
+    "AFTER_CALL",
+    "CATCH",
+    "CUT",
+    "ENTRY",
+    "LARGE",
+    "LOOP",
+    "MOST_SITES",
+    "CheckSites",
+    "first_cut",
+]
 
 ENTRY, LOOP, AFTER_CALL, CATCH = 0, 1, 2, 3
 """Kinds of sites; those that only divide a large function count as loops'."""
+
+ADDRESS_SIZE: Final = 4
+"""Bytes of the number, in the code, that is the address of a site's byte."""
+
+MOST_SITES: Final = (1 << 28) - SITES_BASE
+"""How many sites of a module have addresses of that size."""
 
 LARGE: Final = 5_000
 """Functions with more instructions are divided by check sites, so that one can stop anywhere soon."""
@@ -42,6 +59,8 @@ class CheckSites(FramePushes):
     _live: Liveness | None
     _unassigned: dict[int, int]
     _sites: array[int]
+    _address_places: array[int]
+    """Where in the code the sites' addresses are."""
     _first_site: int
     _resume_point: int
     """Local with the resume point, on the way out."""
@@ -92,6 +111,7 @@ class CheckSites(FramePushes):
         the second if the first dominates it, and a loop could not be interrupted any more."""
         address = self._site_address(resume_point, kind)
         self._sites.append(resume_point << 2 | kind)
+        self._address_places.append(len(self._writer.out) + len(self._load_byte))
         self._writer.out += b"".join([self._load_byte, uleb(address), emit.IF_EMPTY, cold, emit.END])
 
     def _is_cut(self, k: int, live: bool) -> bool:

@@ -37,7 +37,7 @@ from ..wasm import I32, Instruction, Module, Operand, TypedBody, ValType, uleb
 from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._body import BodyWriter, FastTwin
-from ._check_sites import AFTER_CALL, CATCH, ENTRY, LOOP, CheckSites, first_cut
+from ._check_sites import ADDRESS_SIZE, AFTER_CALL, CATCH, ENTRY, LOOP, CheckSites, first_cut
 from ._direct import enter_directly
 from ._entry_twin import MAX_BODY, MAX_LOCALS, entry_code, entry_ranges
 from ._flow import ACTIVE, INACTIVE, UNCERTAIN, Flowing, Label
@@ -100,6 +100,7 @@ class FastTwinBuilder(CheckSites):
         self._resume_point = self._writer.temporary(I32, 0)
         self._stores = FrameStores(self._writer, frame, self._access, additions)
         self._sites = array("I")
+        self._address_places = array("I")
         # i32.const 0, i32.load8_u without the offset, which differs
         self._load_byte = emit.i32_const(0) + additions.memory_access(0x2D, 0)[:-1]
         self._at_entry = enter_directly(
@@ -304,6 +305,10 @@ class FastTwinBuilder(CheckSites):
         if self._early is None:
             out += self._access.new_frame(self._frame.size) + emit.local_set(self._fp)
         self._check(0, ENTRY, self._at_entry + self._leave([], 0, -1))
+        if self._at_entry:
+            # It loads the same byte again.
+            between = len(emit.IF_EMPTY) + len(self._load_byte)
+            self._address_places.append(self._address_places[0] + ADDRESS_SIZE + between)
         if self._survey.tries:
             # What catches an exception puts the stack pointer back to this frame, so it must be there.
             out += self._activation() + self._access.store_i32(RESUME_OFFSET, emit.i32_const(0))
@@ -504,7 +509,10 @@ class FastTwinBuilder(CheckSites):
             return self._entry_only()
         size = len(head)
         new = array("I", [at + size for at in writer.new])
-        return FastTwin(head + writer.out, new, writer.old, self._sites, self._unassigned, self._activity)
+        return FastTwin(
+            head + writer.out, new, writer.old, self._sites, self._unassigned, self._activity,
+            array("I", [at + size for at in self._address_places]),
+        )  # fmt: skip
 
     def _entry_only(self) -> FastTwin:
         """The function will always run in its slow twin."""

@@ -6,12 +6,8 @@ shifts an index but two globals, which come before those that the module defines
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
-from operator import attrgetter, itemgetter
-from typing import Final
-
-from attrs import evolve
 
 from ..errors import UnsupportedFeatureError
 from ..wasm import (
@@ -20,52 +16,39 @@ from ..wasm import (
     I32,
     MAGIC,
     ExternKind,
-    Flow,
     Function,
     FuncType,
     Limits,
     MemoryType,
     Module,
-    Range,
     SectionId,
     TableType,
-    TypedBody,
     ValType,
     memory_type,
     name,
-    read_expression,
     section,
     table_type,
-    type_body,
     uleb,
 )
 from . import _emit as emit
 from ._additions import HOOK_TYPE, KEEP, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions, FrameAccess
 from ._body import FastTwin
 from ._direct import entering
-from ._fast_twin import FastTwinBuilder
-from ._frames import MATERIALISED, MAX_FRAME, RESUME_OFFSET, SLOW, FrameLayout
+from ._frames import MATERIALISED, RESUME_OFFSET, SLOW, FrameLayout
 from ._hints import moved_hints
 from ._imports import helper_type
-from ._kinds import NUMERIC
 from ._layout import ASK, HOOK_SLOT, KIND_LEFT, NO_DISPATCH, Layout, Reserved
 from ._limits import check_limits, size_of_type, size_of_types
-from ._liveness import liveness
 from ._modes import FrameMode
 from ._opaque import opaque_twin
-from ._outline import NoOutlineError, Outline, outline
+from ._outside import entered_from_outside
 from ._plans import FunctionPlan, Instrumented, no_tick
-from ._recipes import Recipes
+from ._rewrite_function import FunctionRewriter
 from ._sections import appended, body, exports, global_edits, kept_names, type_section
-from ._shared import collect, has_shared_memory
+from ._shares import Made, accepted
 from ._stack_owner import DEFINITIONS, OWN_GLOBALS, reserve
-from ._words import Words
 
-__all__ = ["entered_from_outside", "instrument"]
-
-_OP: Final = itemgetter(2)
-_CODE: Final = attrgetter("code")
-_REF_FUNC: Final = BY_NAME["ref.func"].code
+__all__ = ["instrument"]
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -78,17 +61,20 @@ def instrument(
     frames: FrameMode = "exact",
     tick: Callable[[], None] = no_tick,
     progress: Callable[[int, int], None] = _no_progress,
+    made: dict[int, Made | None] | None = None,
 ) -> Instrumented:
     """Make *module* debuggable: give every function its fast twin.
 
     :param frames: how much of each frame is kept.
     :param tick: called about every 2,000 instructions, so that a worker thread may let others run.
-    :param progress: called before each function and at the end: how many bytes of bodies are done, and of
-        how many.
+    :param progress: called before each function that is rewritten here, and at the end: how many bytes of
+        bodies are done, and of how many.
+    :param made: what :class:`Share` has made of functions, by their indices, with the same *frames*; it is
+        emptied.  The others, and those of which nothing came, are rewritten here.  The result is the same.
     :raises MalformedModuleError: a body can't be decoded (for a module that the engine accepts: a bug).
     :raises UnsupportedFeatureError: something in the module can't be made debuggable.
     """
-    return _Rewriter(module, frames, tick, progress).run()
+    return _Rewriter(module, frames, tick, progress, made or {}).run()
 
 
 class _Rewriter:
@@ -98,24 +84,19 @@ class _Rewriter:
         frames: FrameMode,
         tick: Callable[[], None],
         progress: Callable[[int, int], None],
+        made: dict[int, Made | None],
     ) -> None:
         self._module = module
-        self._mode: FrameMode = frames
         self._tick = tick
         self._progress = progress
+        self._made = made
         self._additions = Additions(module)
+        self._additions.anticipate()
         self._result = Instrumented(module, frames, Reserved.of(module), self._additions)
         self._escapable = entered_from_outside(module)
         self._first_slot = Layout.of(0, 0).first_function_slot - module.imported_functions
         self._tail_called: set[int] = set()
-        self._words = Words(module)
-        self._outlined = frames != "post-mortem" and not has_shared_memory(module)
-        self._numeric = all(g.type.valtype.is_num for g in module.globals) and all(
-            type.is_num
-            for entry in module.types
-            if isinstance(entry, FuncType)
-            for type in entry.params + entry.results
-        )
+        self._functions = FunctionRewriter(module, frames, self._additions, self._escapable, tick)
 
     def run(self) -> Instrumented:
         module, result = self._module, self._result
@@ -125,31 +106,32 @@ class _Rewriter:
         first_sites: list[int] = []
         twins: list[FastTwin] = []
         sites = since = done = 0
-        shared = has_shared_memory(module)
-        total = sum(f.body.end - f.body.start for f in defined if f.body is not None)
+        sizes = {f.index: f.body.end - f.body.start for f in defined if f.body is not None}
+        total = sum(sizes.values())
+        done = sum(sizes[index] for index, one in self._made.items() if one is not None)
         for function in defined:
-            self._progress(done, total)
-            place = function.body
-            done += place.end - place.start if place is not None else 0
             first_sites.append(sites)
+            one = self._made.pop(function.index, None)
+            if one is None:
+                self._progress(done, total)
+                done += sizes[function.index]
+            rewritten = None if one is None else accepted(one, self._additions, function, sites)
+            since += 100
             try:
-                typed, frame, twin = self._rewritten(function, sites)
-                if shared:
-                    assert isinstance(typed, TypedBody)
-                    collect(self._additions, typed)
+                if rewritten is None:
+                    rewritten = self._functions.rewrite(function, sites)
+                    since += rewritten.instructions
             except UnsupportedFeatureError as error:
                 twins.append(opaque_twin(self._additions, function, error, self._tail_called))
                 result.opaque[function.index] = error
                 frames.append(FrameLayout.of((), 0, False))
                 counts.append(0)
                 continue
-            frames.append(frame)
-            counts.append(typed.count)
-            twins.append(twin)
-            sites += len(twin.sites)
-            since += typed.count
-            # Else two of them would be there at a time; they are larger than all else together.
-            del typed
+            self._tail_called |= rewritten.tail_called
+            frames.append(rewritten.frame)
+            counts.append(rewritten.instructions)
+            twins.append(rewritten.twin)
+            sites += len(rewritten.twin.sites)
             if since >= 2000:
                 since = 0
                 self._tick()
@@ -162,7 +144,7 @@ class _Rewriter:
             if index >= imported and index not in result.opaque:
                 self._escapable.add(index)
                 at = index - imported
-                _, _, twins[at] = self._rewritten(module.functions[index], first_sites[at])
+                twins[at] = self._functions.rewrite(module.functions[index], first_sites[at]).twin
         stubs = len({function.type.results for function in defined})
         result.layout = layout = Layout.of(sites, sum(counts), len(defined), stubs)
         stop_base = layout.stops_base
@@ -182,82 +164,7 @@ class _Rewriter:
         result.wasm = self._assemble(defined, twins)
         return result
 
-    # ── functions ──────────────────────────────────────────────────────────────────────────────
-
-    def _rewritten(
-        self, function: Function, first_site: int
-    ) -> tuple[TypedBody | Outline, FrameLayout, FastTwin]:
-        """Its outline, if it has one, else its typed body; and what is made of that."""
-        if self._outlined:
-            try:
-                shape = outline(self._module, self._words, function, self._tick)
-                frame = self._frame(shape)
-                return shape, frame, self._fast_twin(shape, frame, first_site)
-            except NoOutlineError:
-                pass
-        typed = type_body(self._module, function, self._tick)
-        frame = self._frame(typed)
-        return typed, frame, self._fast_twin(typed, frame, first_site)
-
-    def _fast_twin(self, typed: TypedBody | Outline, frame: FrameLayout, first_site: int) -> FastTwin:
-        index = typed.function.index
-        builder = FastTwinBuilder(
-            self._module, typed, frame, self._additions,
-            escapable=index in self._escapable,
-            first_site=first_site, live=liveness(typed) if self._mode == "live" else None,
-            recipes=Recipes(typed) if isinstance(typed, TypedBody) and self._mode == "post-mortem" else None,
-            tick=self._tick,
-        )  # fmt: skip
-        twin = builder.build()
-        self._tail_called |= builder.tail_called
-        # What only a function that is looked at needs is worked out again then.
-        return evolve(twin, unassigned={}, activity=[])
-
-    def _frame(self, typed: TypedBody | Outline) -> FrameLayout:
-        """The frame's layout; appends the tables for its references."""
-        # Outlines have numbers only.
-        types = self._slot_types(typed) if isinstance(typed, TypedBody) else ()
-        wide = False
-        for type in types:
-            if type.is_ref:
-                self._additions.reference_table(type)
-            elif type.is_vec:
-                wide = True
-        operands = max(typed.max_height, len(typed.function.type.results))
-        frame = FrameLayout.of(typed.locals, operands, wide)
-        if frame.size > MAX_FRAME:
-            body = typed.function.body
-            raise UnsupportedFeatureError(
-                "too many locals and operands to be made debuggable",
-                offset=body.start if body is not None else None,
-                function=typed.function.index,
-                function_name=self._module.function_name(typed.function.index),
-            )
-        return frame
-
-    def _slot_types(self, typed: TypedBody) -> Collection[ValType]:
-        """The types of everything that its frames may have to hold; of numbers not all."""
-        module = self._module
-        types = {id(type): type for type in typed.locals}
-        if self._numeric and NUMERIC.issuperset(map(_CODE, map(_OP, typed.instructions))):
-            return types.values()
-        for stack in typed.stacks:
-            if stack is not None:
-                type = stack[1]
-                types[id(type)] = type
-        for instruction in typed.instructions:
-            if instruction.op.flow is Flow.CALL:
-                imm = instruction.imm
-                called = (
-                    module.functions[imm].type
-                    if instruction.op.code == 0x10
-                    else module.func_type(imm if isinstance(imm, int) else imm.type_index)
-                )
-                if len(called.results) > 1:
-                    types.update((id(type), type) for type in called.results)
-        for control in typed.controls.values():
-            types.update((id(type), type) for type in control.params + control.results)
-        return types.values()
+    # ── what is appended ───────────────────────────────────────────────────────────────────────
 
     def _stub(self, results: tuple[ValType, ...]) -> bytes:
         """What a slot holds before there is a slow twin.
@@ -475,27 +382,3 @@ class _Rewriter:
             offset += len(entry)
         out.append(header)
         out += bodies
-
-
-def entered_from_outside(module: Module) -> set[int]:
-    """Functions that the host or another instance may call: exported ones, the start function, and those
-    of which there may be references.
-
-    Spec, "Validation, ref.func": a function that a body refers to must occur outside the bodies as well.
-    """
-    found = {e.index for e in module.exports if e.kind is ExternKind.FUNCTION}
-    if module.start is not None:
-        found.add(module.start)
-    expressions: list[Range | None] = [g.init for g in module.globals]
-    expressions += [t.init for t in module.tables]
-    for segment in module.elements:
-        found.update(segment.functions or ())
-        expressions += segment.expressions or ()
-    data = module.data
-    for expression in expressions:
-        if expression is None or data.find(_REF_FUNC, expression.start, expression.end) < 0:
-            continue
-        for instruction in read_expression(module, expression):
-            if instruction.op.code == _REF_FUNC:
-                found.add(instruction.imm)
-    return found
