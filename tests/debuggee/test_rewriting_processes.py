@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -567,6 +568,19 @@ async def test_another_source_is_another_program(tmp_path: Path) -> None:
         file.write("# changed\n")
     text, _, _ = converse(folder=str(changed))
     assert len(text) == GREETING_SIZE and text != greeting()
+
+
+async def test_a_program_whose_source_can_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: object) -> bytes:
+        raise OSError
+
+    layer = sys.modules["trio_wasmdbg.wasm._leb"]
+    without = []
+    for spec in (None, SimpleNamespace(loader=object(), origin="a"), SimpleNamespace(loader=None, origin="a"),
+                 SimpleNamespace(loader=SimpleNamespace(get_data=refuse), origin="a")):  # fmt: skip
+        monkeypatch.setattr(layer, "__spec__", spec)
+        without.append(rewriting_program.__wrapped__())
+    assert len(set(without)) == 1 and without[0] != rewriting_program()
 
 
 async def test_the_greeting_is_of_all_that_rewrites() -> None:
