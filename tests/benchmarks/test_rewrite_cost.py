@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.benchmarks import rewrite_cost
+from tests.benchmarks._generated import grown
 from trio_wasmdbg.instrument import FRAME_MODES
 
 CACHED = 0.1
@@ -33,3 +35,18 @@ def test_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(FRAME_MODES)
     rewrite_cost.main(["--rounds", "1", "--frames", "live", "--json", path])
     assert json.loads(capsys.readouterr().out)["name"] == "hello.wasm"
+
+
+def test_lines_by_the_clock(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "several.wasm"
+    path.write_bytes(grown(rewrite_cost.GUESTS[0].read_bytes(), 6))
+    common = ["--wall", "--frames", "live", "--rounds", "1"]
+    rewrite_cost.main([*common, str(path)])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    rewrite_cost.main([*common, "--json", str(path)])
+    one = json.loads(capsys.readouterr().out)
+    rewrite_cost.main([*common, "--json", "--processes", "2", str(path)])
+    two = json.loads(capsys.readouterr().out)
+    assert one["processes"] == 1 and two["processes"] == 2
+    # The other process is there with all that it takes.
+    assert two["memory"] > one["memory"] + 5e6 / path.stat().st_size
