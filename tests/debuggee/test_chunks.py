@@ -14,6 +14,7 @@ from tests.debuggee._support import ENGINE
 from trio_wasmdbg import FrameMode, Guest, GuestInstance, events, load_module, open_debuggee
 from trio_wasmdbg.debuggee import _arming, _modules
 from trio_wasmdbg.debuggee._twins import Chunked
+from trio_wasmdbg.instrument import _plans
 
 SIZE = 5
 
@@ -49,6 +50,7 @@ Place = tuple[str, int]
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_modules, "_CHUNK", SIZE)
     monkeypatch.setattr(_modules, "_CHUNKED", 0)
+    monkeypatch.setattr(_plans, "TYPED_WHOLE", 0)
 
 
 def body_of(

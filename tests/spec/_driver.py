@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import cache
 from random import Random
 from typing import Any, Final
+from unittest.mock import patch
 
 import wasmtime
 from wasmtime import _bindings as c
@@ -44,6 +45,7 @@ from trio_wasmdbg.instrument import (
     Notes,
     Recorded,
     Recording,
+    _plans,
     cover_of,
     flavours,
     instrument,
@@ -298,7 +300,10 @@ class Instance:
         instrumented = self.compiled.instrumented
         assert instrumented is not None
         _, function = world.chunked[number - 1]
-        part = slow_twin_part(instrumented, function, chunks, number, size=_CHUNK, entry=entry)
+        with patch.object(_plans, "TYPED_WHOLE", 0):
+            # Else these functions are too small to be looked at in parts.
+            instrumented.forget_details()
+            part = slow_twin_part(instrumented, function, chunks, number, size=_CHUNK, entry=entry)
         made = self._instantiate(world, part.wasm)
         if entry:
             self.tables[part.table] = made.export(part.table)

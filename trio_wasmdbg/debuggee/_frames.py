@@ -400,7 +400,7 @@ class Frame(metaclass=NoPublicConstructor):
         """How many results the call just before this place has given; None if there was none."""
         if not self._resume_point:
             return None
-        instruction = self._typed().instructions[self._resume_point - 1]
+        instruction = self._plan.instruction(self._resume_point - 1)
         if not is_call(instruction):
             return None
         return len(callee_type(self._instance.module.original, instruction).results)

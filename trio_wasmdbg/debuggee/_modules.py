@@ -324,7 +324,7 @@ class GuestModule(metaclass=NoPublicConstructor):
     async def prepare(self, function: int, resume_point: int) -> None:
         """Make sure that a frame at this place can be shown without much work; a checkpoint.
 
-        A large body is decoded and typed off the trio thread; at its beginning, it need not be typed.
+        Of a large body, what is needed is found off the trio thread; at its beginning, that is nothing.
         Cancelled: nothing is kept.
         """
         plan = self.plan(function)
@@ -332,7 +332,7 @@ class GuestModule(metaclass=NoPublicConstructor):
         def work(tick: Callable[[], None]) -> None:
             plan.locate(tick)
             if resume_point:
-                plan.typed(tick)
+                plan.typed_part(range(resume_point, resume_point + 1), tick)
                 plan.unassigned(resume_point)
             plan.kept(resume_point)
 

@@ -61,7 +61,7 @@ def _returns_to_a_check(state: StoreState, call: CallRecord, stop: HookStop) -> 
     if caller is None:
         return not call.opaque
     module = state.instance(caller.instance).module
-    instruction = module.plan(caller.function).typed().instructions[caller.resume_point]
+    instruction = module.plan(caller.function).instruction(caller.resume_point)
     return (
         caller.instance == stop.instance
         and instruction.op.name == "call"
@@ -79,7 +79,7 @@ def length_of_step(module: GuestModule, function: int, resume_point: int) -> Len
 
 def _length(module: GuestModule, function: int, resume_point: int) -> Length:
     plan = module.plan(function)
-    instruction = plan.typed().instructions[resume_point]
+    instruction = plan.instruction(resume_point)
     name = instruction.op.name
     if is_call(instruction):
         # A direct call of a function with a body reaches that function's entry site.

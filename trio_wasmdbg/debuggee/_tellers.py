@@ -128,7 +128,7 @@ def _size(frame: Frame, memory: int) -> int:
 def expect_told(core: Core, stop: HookStop, verdict: Verdict) -> None:
     """The guest goes on with what it was stopped before: it is told of when it is done."""
     module = core.state.instance(stop.instance).module
-    name = module.plan(stop.function).typed().instructions[stop.resume_point].op.name
+    name = module.plan(stop.function).instruction(stop.resume_point).op.name
     for told in verdict.next:
         # A tail call does not come back here; and it may have been switched off at the pause.
         if not name.startswith("return_") and type(told.teller) in core.tellers:

@@ -163,16 +163,17 @@ def slow_twin_part(
     """
     plan, conditions = instrumented.plan(index), conditions or {}
     imports = CompanionImports(instrumented)
-    plan.typed(tick)
     catching = plan.catching()
     if catching:
         # Clauses are in force at instructions in other chunks, too.
         imports.need_tags()
     total = -(-(plan.instructions + len(catching)) // size)
     chunks = range(chunks.start, min(chunks.stop, total))
+    part = range(chunks.start * size, min(chunks.stop * size, plan.instructions))
     # What throws for the host stands for instructions anywhere.
-    part = range(chunks.start * size, chunks.stop * size)
-    imports.scan(plan, tick, part=part if part.stop <= plan.instructions else None)
+    imports.scan(plan, tick, part=None if catching else part)
+    # What an instruction pushes is seen before the next one.
+    typed = plan.typed_part(range(part.start, min(part.stop + 1, plan.instructions)), tick)
     for k, condition in conditions.items():
         if k in part:
             imports.need_globals(condition.globals)
@@ -183,7 +184,7 @@ def slow_twin_part(
     own = _own_functions(imports)
     builder = SlowTwinBuilder(
         plan, imports, first=own.first, stop=own.stop, casts=casts, first_chunk=0, conditions=conditions,
-        tick=tick, number=number, chunk_size=size,
+        tick=tick, number=number, chunk_size=size, typed=typed,
     )  # fmt: skip
     made = [*(builder.build_entry() if entry else ()), *builder.build_chunks(chunks)]
     cold = uleb(imports.additions.cold_type(instrumented.original.functions[index].type.results))

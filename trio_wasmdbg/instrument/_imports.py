@@ -36,6 +36,7 @@ from ._additions import HOOK_TYPE, REFERENCE_TABLE_SIZE, TOP_TYPES, Additions
 from ._kinds import HELPED
 from ._plans import FunctionPlan, Instrumented, no_tick
 from ._shared import has_shared_memory, helper_number, shared_accesses, size_helper
+from ._skeleton import PartlyTyped
 from ._stack_owner import OWN_GLOBALS
 from ._stack_owner import imports as stack_imports
 
@@ -108,7 +109,7 @@ class CompanionImports:
         """The companion's index of a helper function."""
         return self._helpers[self.additions.helpers[name, first, second]]
 
-    def executing(self, typed: TypedBody, k: int) -> int | None:
+    def executing(self, typed: TypedBody | PartlyTyped, k: int) -> int | None:
         """The companion's index of the helper function that executes instruction *k*, if it takes one."""
         if not self.shared_memory:
             return None
@@ -146,12 +147,12 @@ class CompanionImports:
         :param inside: functions that are in the companion themselves.
         :param part: the instructions that are of interest; default: all.
         """
-        typed = plan.typed(tick)
-        shared = self.shared_memory
-        first, instructions = 0, typed.instructions
-        if part is not None:
-            first, instructions = part.start, instructions[part.start : part.stop]
-        for k, instruction in enumerate(in_pieces(instructions, tick), first):
+        part = range(plan.instructions) if part is None else part
+        # Helpers are told by what is on the stack behind an instruction, too.
+        typed = plan.typed_part(range(part.start, min(part.stop + 1, plan.instructions)), tick)
+        shared, instructions = self.shared_memory, typed.instructions
+        for k in in_pieces(part, tick):
+            instruction = instructions[k]
             op, imm = instruction.op, instruction.imm
             kind = op.imm
             if kind is Imm.NONE:

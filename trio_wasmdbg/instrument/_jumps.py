@@ -15,6 +15,7 @@ from ..wasm import I32, ControlFrame, Flow, TypedBody, ValType
 from . import _emit as emit
 from ._additions import Additions, FrameAccess
 from ._frames import FrameLayout
+from ._skeleton import PartlyTyped
 
 __all__ = ["FP", "RP", "Jumps", "Place"]
 
@@ -60,7 +61,7 @@ class Jumps:
 
     def __init__(
         self,
-        typed: TypedBody,
+        typed: TypedBody | PartlyTyped,
         frame: FrameLayout,
         access: FrameAccess,
         additions: Additions,
@@ -83,7 +84,7 @@ class Jumps:
         self._chunk = chunk
         self._into_loop = into_loop
         self._chunk_table = chunk_table
-        self._count = len(typed.instructions)
+        self._count = typed.count
         self.place = Place(0, {})
         self.path: list[ControlFrame] = []
         self._at = -1  # where the path is that of

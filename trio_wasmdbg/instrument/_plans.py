@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
@@ -43,11 +43,13 @@ from ._liveness import Liveness, liveness
 from ._modes import FrameMode
 from ._near import nearest_sites
 from ._recipes import Recipe, Recipes
+from ._skeleton import PartlyTyped, Skeleton, skeleton
 from ._stack_owner import importing
+from ._words import UNKNOWN, Words
 from ._zeros import bits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["SITE_KINDS", "FunctionPlan", "Instrumented", "Site", "no_tick"]
 
@@ -55,6 +57,15 @@ SITE_KINDS: Final = ("entry", "loop", "after_call", "catch")
 
 KEPT: Final = 64
 """Typed bodies kept by a module (they are large)."""
+
+KEPT_PARTS: Final = 8
+"""Typed parts kept of one function."""
+
+TYPED_WHOLE: Final = 400
+"""Functions of more instructions are typed in parts."""
+
+PART: Final = 50
+"""Parts are multiples of so many instructions."""
 
 
 def no_tick() -> None:
@@ -157,9 +168,18 @@ class FunctionPlan:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether :meth:`typed` and :attr:`offsets` answer without working."""
+        """Whether :attr:`offsets`, :meth:`operand_types` and :meth:`unassigned` answer without much work."""
         details = self._owner._cache.get(self.index)
-        return details is not None and details.is_typed
+        return details is not None and details.is_prepared
+
+    def typed_part(self, wanted: range, tick: Callable[[], None] = no_tick) -> TypedBody | PartlyTyped:
+        """The body with the operand types before these instructions (and maybe others).
+
+        In a large function, that is much less work than :meth:`typed`.
+
+        :param tick: called now and then, as by :func:`~trio_wasmdbg.instrument.instrument`.
+        """
+        return self._owner._details(self.index, tick).typed_part(wanted, tick)
 
     def typed(self, tick: Callable[[], None] = no_tick) -> TypedBody:
         """The body with its operand types (kept for a while, else worked out again).
@@ -186,10 +206,12 @@ class FunctionPlan:
         """
         if k == self.instructions - 1:
             return self._owner.original.functions[self.index].type.results
-        return operand_types(self.typed().stacks[k]) if k else ()
+        return operand_types(self.typed_part(range(k, k + 1)).stacks[k]) if k else ()
 
     def landings(self, k: int) -> tuple[int, ...]:
         """Resume points at which this function goes on if instruction *k* throws, or its callee does."""
+        if not self._owner._details(self.index).may_catch:
+            return ()
         typed = self.typed()
         found: dict[int, None] = {}
         scope: ControlFrame | None = typed.scopes[k]
@@ -217,6 +239,8 @@ class FunctionPlan:
         :returns: that resume point; None if no clause of this function is in force at *k*: the hook may
             then throw wherever it is called.
         """
+        if not self._owner._details(self.index).may_catch:
+            return None
         typed = self.typed()
         scope: ControlFrame | None = typed.scopes[k]
         while scope is not None:
@@ -235,10 +259,12 @@ class FunctionPlan:
 
     def loops(self) -> tuple[int, ...]:
         """The ``loop`` instructions that can be reached, in order."""
-        return tuple(self._owner._details(self.index).opened_by("loop"))
+        return self._owner._details(self.index).loops()
 
     def catching(self) -> list[int]:
         """The ``try_table`` instructions that have clauses and can be reached, in order."""
+        if not self._owner._details(self.index).may_catch:
+            return []
         instructions = self.typed().instructions
         tries = self._owner._details(self.index).opened_by("try_table")
         return [k for k in tries if instructions[k].imm.catches]
@@ -271,7 +297,7 @@ class FunctionPlan:
 
     def zeros(self) -> Mapping[int, int]:
         """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left."""
-        return self._owner._details(self.index).analysis().unassigned
+        return self._owner._details(self.index).zeros([packed >> 2 for packed in self._sites])
 
     def live(self) -> Liveness | None:
         """What its fast twin stores locals by; None if it stores them all."""
@@ -339,13 +365,31 @@ class FunctionPlan:
         return at >= 0 and activity[at][1]
 
 
-def _offsets(module: Module, body: Body, tick: Callable[[], None]) -> array[int] | None:
-    """Offsets of a body's instructions; None if it can't be cut into words."""
-    words = cut(module.data, body.code_start, body.end, tick)
-    different = list(set(in_pieces(words, tick)))
-    if not all(read_word(module, word) for word in in_pieces(different, tick)):
-        return None
-    return array("I", accumulate(map(len, in_pieces(words[:-1], tick)), initial=body.code_start))
+@frozen
+class _Cut:
+    """A body that was cut into instructions.
+
+    :ivar words: what these mean to a skeleton.
+    :ivar classes: of the instructions; None if one of them is unknown there.
+    """
+
+    offsets: array[int]
+    words: Words
+    classes: bytes | None
+
+
+def _cut(module: Module, body: Body, tick: Callable[[], None]) -> _Cut | None:
+    """The body cut into instructions; None if that can't be done by their bytes alone."""
+    found = cut(module.data, body.code_start, body.end, tick)
+    # Not one for the whole module: this may be done in several threads.
+    words = Words(module)
+    classes = bytes(map(words.classes.__getitem__, in_pieces(found, tick)))
+    if UNKNOWN in classes:
+        unknown = [word for word, number in words.classes.items() if number == UNKNOWN]
+        if not all(read_word(module, word) for word in in_pieces(unknown, tick)):
+            return None
+    offsets = array("I", accumulate(map(len, in_pieces(found[:-1], tick)), initial=body.code_start))
+    return _Cut(offsets, words, None if UNKNOWN in classes else classes)
 
 
 @define(eq=False)
@@ -362,12 +406,64 @@ class _Details:
     _function: Function
     _analyse: Callable[[TypedBody], FastTwin]
     _mode: FrameMode
+    _cut: _Cut | None
     _typed: TypedBody | None
     _analysis: FastTwin | None = None
     _live: Liveness | None = None
     _recipes: Recipes | None = None
     _leaders: frozenset[int] | None = None
+    _skeleton: Skeleton | None = None
+    _zeros: Mapping[int, int] | None = None
+    _parts: dict[range, PartlyTyped] = field(factory=dict)
     nearest: dict[int, frozenset[int] | None] = field(factory=dict)
+
+    @property
+    def may_catch(self) -> bool:
+        """Whether there may be a ``try_table``: none can be cut."""
+        return self._cut is None
+
+    def skeleton(self, tick: Callable[[], None] = no_tick) -> Skeleton | None:
+        """Its skeleton; None if it has none."""
+        if self._skeleton is None and self._cut is not None and self._cut.classes is not None:
+            it = self._cut
+            self._skeleton = skeleton(
+                self._module, self._function, it.words, self._cut.classes, it.offsets, tick
+            )
+        return self._skeleton
+
+    def typed_part(self, wanted: range, tick: Callable[[], None]) -> TypedBody | PartlyTyped:
+        """See :meth:`FunctionPlan.typed_part`."""
+        bones = None
+        if self._typed is None and len(self.offsets) > TYPED_WHOLE:
+            bones = self.skeleton(tick)
+        if bones is None:
+            return self.typed(tick)
+        for known, part in list(self._parts.items()):
+            if known.start <= wanted.start and wanted.stop <= known.stop:
+                return part
+        # Neighbours are asked for next.
+        first = wanted.start - wanted.start % PART
+        wanted = range(first, min(-(-wanted.stop // PART) * PART, len(self.offsets)))
+        part = self._parts[wanted] = PartlyTyped(bones, bones.part(wanted, tick))
+        for oldest in list(self._parts)[:-KEPT_PARTS]:
+            self._parts.pop(oldest, None)
+        return part
+
+    def loops(self) -> tuple[int, ...]:
+        """The ``loop`` instructions that can be reached, in order."""
+        bones = self.skeleton() if self._typed is None else None
+        return tuple(self.opened_by("loop")) if bones is None else bones.loops()
+
+    def zeros(self, sites: Iterable[int]) -> Mapping[int, int]:
+        """See :meth:`FunctionPlan.zeros`.
+
+        :param sites: resume points of its check sites.
+        """
+        if self._zeros is None:
+            # In post-mortem mode, they are to be known at more places.
+            bones = self.skeleton() if self._mode != "post-mortem" else None
+            self._zeros = self.analysis().unassigned if bones is None else bones.zeros(sites)
+        return self._zeros
 
     def opened_by(self, kind: str) -> list[int]:
         """The instructions that begin a construct of this kind and can be reached, in order."""
@@ -384,9 +480,11 @@ class _Details:
         return self._leaders
 
     @property
-    def is_typed(self) -> bool:
-        """Whether :meth:`typed` answers without working."""
-        return self._typed is not None
+    def is_prepared(self) -> bool:
+        """See :attr:`FunctionPlan.is_prepared`."""
+        if self._typed is not None:
+            return True
+        return self._skeleton is not None and self._zeros is not None and self._mode == "exact"
 
     def typed(self, tick: Callable[[], None] = no_tick) -> TypedBody:
         """The body with its operand types."""
@@ -493,11 +591,15 @@ class Instrumented:
         body = function.body
         assert body is not None
         typed = None
-        offsets = _offsets(self.original, body, tick)
-        if offsets is None:
+        found = _cut(self.original, body, tick)
+        if found is None:
             typed = type_body(self.original, function, tick)
             offsets = array("I", [i.offset for i in typed.instructions])
-        details = _Details(offsets, body.end, self.original, function, self._analyse, self.mode, typed)
+        else:
+            offsets = found.offsets
+        details = _Details(
+            offsets, body.end, self.original, function, self._analyse, self.mode, found, typed
+        )
         self._cache[index] = details
         for oldest in list(self._cache)[:-KEPT]:
             self._cache.pop(oldest, None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from ..wasm import Flow, FuncType, Imm, Instruction, Module, Operand, TypedBody, ValType, uleb
 from ._additions import Additions
+from ._skeleton import PartlyTyped
 from ._watch import accesses
 
 __all__ = ["collect", "has_shared_memory", "helper_number", "shared_accesses", "size_helper", "top_types"]
@@ -40,7 +41,7 @@ def _is_concerned(module: Module, instruction: Instruction) -> bool:
     return any(module.memories[index].type.limits.shared for index in used)
 
 
-def helper_number(additions: Additions, typed: TypedBody, k: int) -> int | None:
+def helper_number(additions: Additions, typed: TypedBody | PartlyTyped, k: int) -> int | None:
     """Number of the helper function that executes instruction *k*; None if it needs none.
 
     To be asked for modules with a shared memory only.

@@ -21,6 +21,7 @@ from ..wasm import (
     Instruction,
     Module,
     Operand,
+    TypedBody,
     ValType,
     sleb33,
     uleb,
@@ -38,6 +39,7 @@ from ._loop_copy import edge_code
 from ._paying import Runs
 from ._plans import FunctionPlan
 from ._shared import top_types
+from ._skeleton import PartlyTyped
 from ._slow_entry import entry, missing
 from ._trace import ASKS, RECORDS
 from ._watch import Access, Condition, ConditionPlaces, accesses, arguments, bounds, is_precise, is_watched
@@ -84,6 +86,7 @@ class SlowTwinBuilder:
         tick: Callable[[], None],
         number: int | None = None,
         chunk_size: int | None = None,
+        typed: TypedBody | PartlyTyped | None = None,
     ) -> None:
         """
         :param first: index of the function that :meth:`build` returns first.
@@ -96,6 +99,7 @@ class SlowTwinBuilder:
         :param conditions: by resume point, for stop bytes of value 2.
         :param number: that of its table of chunks, if they are made one after another.
         :param chunk_size: instructions in a chunk; None: of one that is made as a whole.
+        :param typed: what there is to know of the chunks that are to be made; default: all.
         """
         self._module: Module = imports.additions.module
         self._plan = plan
@@ -108,10 +112,10 @@ class SlowTwinBuilder:
         self._conditions = conditions
         self._first_chunk = first_chunk
         self._tick = tick
-        self._typed = plan.typed()
+        self._typed = plan.typed() if typed is None else typed
         self._frame = plan.frame
         self._access = FrameAccess(imports.additions, _FP)
-        self._count = len(self._typed.instructions)
+        self._count = self._typed.count
         self._throwing = plan.catching()
         """By resume point after the instructions': the ``try_table`` in which the host may throw there."""
         self._total = self._count + len(self._throwing)

@@ -79,7 +79,7 @@ from ._nan import NaN
 from ._opcodes import BY_NAME, OPS, Flow, Imm, Op, Rule, prefixed
 from ._pace import in_pieces
 from ._read import read_body, read_expression, read_word
-from ._typed import ControlFrame, Operand, TypedBody, operand_types
+from ._typed import ControlFrame, Operand, TypedBody, TypedPart, operand_types
 from ._types import (
     EXNREF,
     EXTERNREF,
@@ -106,7 +106,7 @@ from ._types import (
     ref_type,
     storage_size,
 )
-from ._validate import type_body
+from ._validate import type_body, type_part
 
 __all__ = [
     "BRANCH_HINTS",
@@ -172,6 +172,7 @@ __all__ = [
     "TypeEntries",
     "TypeInfo",
     "TypedBody",
+    "TypedPart",
     "ValType",
     "block_type",
     "branch_hints",
@@ -207,6 +208,7 @@ __all__ = [
     "sleb64",
     "table_type",
     "type_body",
+    "type_part",
     "uleb",
     "uleb_padded",
     "vector",

@@ -13,7 +13,7 @@ from ._instructions import Instruction
 from ._module import Function
 from ._types import ValType
 
-__all__ = ["ControlFrame", "Operand", "TypedBody", "operand_types"]
+__all__ = ["ControlFrame", "Operand", "TypedBody", "TypedPart", "operand_types"]
 
 
 class Operand(NamedTuple):
@@ -101,6 +101,23 @@ class TypedBody:
     def stack(self, k: int, height: int) -> Operand | None:
         """The operand stack before instruction *k*, which has so many operands."""
         return self.stacks[k]
+
+
+@define(eq=False)
+class TypedPart:
+    """What :class:`TypedBody` has, for some instructions in a row; lists begin with the first of them.
+
+    A construct that is not closed in here has an ``end`` (and ``else_``) that means nothing.
+
+    :ivar first: ordinal of the first instruction.
+    """
+
+    first: int
+    instructions: list[Instruction] = field(repr=False)
+    stacks: list[Operand | None] = field(repr=False)
+    reachable: bytearray = field(repr=False)
+    scopes: list[ControlFrame] = field(repr=False)
+    controls: dict[int, ControlFrame] = field(repr=False)
 
 
 def operand_types(stack: Operand | None) -> tuple[ValType, ...]:

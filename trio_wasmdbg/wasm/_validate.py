@@ -7,6 +7,7 @@ gets a :class:`MalformedModuleError`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NoReturn
 
 from ..errors import MalformedModuleError, UnsupportedFeatureError, UnsupportedInstructionError
@@ -15,7 +16,7 @@ from ._module import Function, Module
 from ._opcodes import Op, Rule
 from ._pace import Tick, in_pieces, no_tick
 from ._read import read_body
-from ._typed import ControlFrame, Operand, TypedBody
+from ._typed import ControlFrame, Operand, TypedBody, TypedPart
 from ._types import (
     HEAP_ANY,
     HEAP_EXTERN,
@@ -27,7 +28,7 @@ from ._types import (
     ref_type,
 )
 
-__all__ = ["type_body"]
+__all__ = ["type_body", "type_part"]
 
 
 # The rules as plain ints (faster to compare than an enum).
@@ -67,17 +68,43 @@ def type_body(module: Module, function: Function, tick: Tick = no_tick) -> Typed
     :raises UnsupportedInstructionError: an instruction that can't be typed.
     :raises UnsupportedFeatureError: absurdly many operands.
     """
-    return _Typing(module, function, tick).run()
+    return _Typing(module, function, tick, read_body(module, function, tick)).run()
+
+
+def type_part(
+    module: Module,
+    function: Function,
+    first: int,
+    instructions: list[Instruction],
+    around: Sequence[ControlFrame],
+    tick: Tick = no_tick,
+) -> TypedPart:
+    """The same for some instructions in a row, beginning where there are no operands, and control comes to.
+
+    Time and memory are linear in the size of the part.
+
+    :param first: ordinal of the first one.
+    :param around: the constructs that are open there, outermost first, the function's own among them.
+    :raises: as :func:`type_body`.
+    """
+    typing = _Typing(module, function, tick, instructions)
+    typing.first, typing.around = first, list(around)
+    typed = typing.run()
+    return TypedPart(first, typed.instructions, typed.stacks, typed.reachable, typed.scopes, typed.controls)
 
 
 class _Typing:
     """One run of the algorithm; rare rules are methods, the frequent ones stand in :meth:`run`."""
 
-    def __init__(self, module: Module, function: Function, tick: Tick) -> None:
+    def __init__(
+        self, module: Module, function: Function, tick: Tick, instructions: list[Instruction]
+    ) -> None:
         self.module = module
         self.function = function
         self.tick = tick
-        self.instructions = read_body(module, function, tick)
+        self.instructions = instructions
+        self.first = 0
+        self.around: list[ControlFrame] = []
         self.k = 0
         self.work = 0
         # keyed by identity: everything that is a key here is kept alive by the result or the module
@@ -85,7 +112,8 @@ class _Typing:
         self.heads: dict[int, tuple[ValType, ...]] = {}
 
     def place(self) -> dict[str, int | str | None]:
-        offset = self.instructions[self.k].offset if self.k < len(self.instructions) else None
+        at = self.k - self.first
+        offset = self.instructions[at].offset if at < len(self.instructions) else None
         index = self.function.index
         return {"offset": offset, "function": index, "function_name": self.module.function_name(index)}
 
@@ -163,7 +191,7 @@ class _Typing:
         new, operand = tuple.__new__, Operand
         pop, push = self.pop, self.push
 
-        count = len(instructions)
+        first, count = self.first, len(instructions)
         stacks: list[Operand | None] = []
         save = stacks.append
         reachable = bytearray(b"\1") * count
@@ -171,17 +199,19 @@ class _Typing:
         controls: dict[int, ControlFrame] = {}
 
         results = function.type.results
-        frame = ControlFrame("function", -1, None, count - 1, 0, (), results, None)
         # parallel stacks, innermost last: the frame, its label's types, the operands below its parameters
-        frames: list[ControlFrame] = [frame]
-        labels: list[tuple[ValType, ...]] = [results]
-        below: list[Operand | None] = [None]
+        frames: list[ControlFrame] = self.around or [
+            ControlFrame("function", -1, None, count - 1, 0, (), results, None)
+        ]
+        labels: list[tuple[ValType, ...]] = [each.label_types for each in frames]
+        below: list[Operand | None] = [None] * len(frames)
+        frame = frames[-1]
 
         top: Operand | None = None
         height = base = max_height = 0
-        scoped = 0  # scopes are filled up to here
+        scoped = first  # scopes are filled up to here
         dead = False
-        k = -1
+        k = first - 1
         try:
             for instruction in in_pieces(instructions, self.tick):
                 k += 1
@@ -191,7 +221,7 @@ class _Typing:
                 if dead:
                     # Spec: the stack is polymorphic here.  Nothing inside is typed, only structure counts.
                     save(None)
-                    reachable[k] = 0
+                    reachable[k - first] = 0
                     if _ELSE <= rule <= _END:
                         pass  # below, together with the live ones
                     elif rule in _KINDS:
@@ -403,8 +433,9 @@ class _Typing:
         except IndexError:
             self.fail("type mismatch: index out of range")
         self.k = k
-        if frames or k != count - 1:
+        if k != first + count - 1 or (frames and not self.around):
             self.fail("unbalanced blocks")
+        scopes += [frame] * (k + 1 - scoped)
         return TypedBody(function, instructions, stacks, reachable, scopes, controls, locals_, max_height)
 
     def check_labels(self, instruction: Instruction, rule: int, depth: int) -> None:
