@@ -20,7 +20,6 @@ from ._capacity import MODULE, check_room
 from ._conditions import compile_conditions
 from ._flavours import FlavourKey
 from ._threads import collections_held_back, compute
-from ._twins import imported_names
 
 if TYPE_CHECKING:
     from ..instrument import FunctionPlan, Instrumented
@@ -184,16 +183,15 @@ class Batches:
                     outside=outside,
                     tick=tick,
                 )
-                imports = imported_names(made.wasm)
             members = tuple(
                 Member(function, key, block, counters, entry, called)
                 for (function, block, counters), entry, called in zip(
                     wanted, made.entries, made.functions, strict=True
                 )
             )
-            needs = {batch.number: batch for f, batch in earlier.items() if outside[f] in imports}
+            needs = {batch.number: batch for f, batch in earlier.items() if outside[f] in made.imports}
             compiled = capi.compile(self._engine, made.wasm)
-            return Batch(compiled, imports, members, tuple(needs.values()), number), made.code_map
+            return Batch(compiled, made.imports, members, tuple(needs.values()), number), made.code_map
 
         check_room(MODULE, lasting=True)
         made, code_map = await compute(work)

@@ -15,7 +15,7 @@ from ._capacity import MODULE, check_room
 from ._flavour_batches import Batches
 from ._flavours import NOTHING, FlavourKey
 from ._threads import collections_held_back, compute
-from ._twins import Twin, TwinCache, imported_names
+from ._twins import Twin, TwinCache
 
 if TYPE_CHECKING:
     from ..instrument import Instrumented
@@ -70,9 +70,8 @@ class LoopCopies:
             with collections_held_back():
                 wanted = Flavour(function, first, self._batches.options(function, key), loop=loop)
                 made = flavours(self._instrumented, [wanted], called=called, tick=tick)
-                imports = imported_names(made.wasm)
             compiled = capi.compile(self._engine, made.wasm)
-            return Twin(compiled, made.entries[0], imports, len(made.wasm)), made.code_map
+            return Twin(compiled, made.entries[0], made.imports, len(made.wasm)), made.code_map
 
         check_room(MODULE, lasting=True)
         twin, code_map = await compute(work)

@@ -22,6 +22,7 @@ from ..instrument import (
     FrameMode,
     FunctionPlan,
     Instrumented,
+    Part,
     Place,
     entered_from_outside,
     slow_twin,
@@ -36,7 +37,7 @@ from ._loop_copies import LoopCopies
 from ._quick_locals import QuickLocals
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
-from ._twins import Twin, TwinCache, imported_names
+from ._twins import Twin, TwinCache
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -393,7 +394,7 @@ class GuestModule(metaclass=NoPublicConstructor):
                     conditions={function: compiled_conditions}, casts=capi.has_casts(self._engine),
                 )  # fmt: skip
             return self._compiled_twin(
-                companion.wasm, companion.entries[function],
+                companion, companion.entries[function],
                 others={other: companion.entries[other] for other in others},
                 loops={each: self.plan(each).loops() for each in (function, *others)},
             )  # fmt: skip
@@ -431,7 +432,7 @@ class GuestModule(metaclass=NoPublicConstructor):
                     size=size, entry=entry, casts=capi.has_casts(self._engine),
                 )  # fmt: skip
             return self._compiled_twin(
-                part.wasm, part.entry, number=number, table=part.table,
+                part, part.entry, number=number, table=part.table,
                 chunks=part.chunks, total=part.total, chunk_size=size,
                 loops={function: self.plan(function).loops()} if entry else {},
             )  # fmt: skip
@@ -439,10 +440,8 @@ class GuestModule(metaclass=NoPublicConstructor):
         check_room(MODULE, lasting=True)
         return await compute(work)
 
-    def _compiled_twin(self, wasm: bytes, export: str, **more: Any) -> Twin:
-        with collections_held_back():
-            imports = imported_names(wasm)
-        return Twin(capi.compile(self._engine, wasm), export, imports, len(wasm), **more)
+    def _compiled_twin(self, made: Companion | Part, export: str, **more: Any) -> Twin:
+        return Twin(capi.compile(self._engine, made.wasm), export, made.imports, len(made.wasm), **more)
 
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""

@@ -8,15 +8,9 @@ from collections.abc import Hashable, Mapping
 import wasmtime
 from attrs import define, field, frozen
 
-from ..wasm import decode_module
 from ._conditions import TwinKey
 
-__all__ = ["Chunked", "Twin", "TwinCache", "imported_names"]
-
-
-def imported_names(companion: bytes) -> tuple[str, ...]:
-    """What a companion module imports, by reserved names, each once."""
-    return tuple(dict.fromkeys(each.name for each in decode_module(companion).imports))
+__all__ = ["Chunked", "Twin", "TwinCache"]
 
 
 @frozen

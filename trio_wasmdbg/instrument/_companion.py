@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 from attrs import field, frozen
 
@@ -57,6 +58,9 @@ __all__ = ["Companion", "Flavour", "FlavourCompanion", "Part", "flavours", "slow
 
 EDGE_TYPE = FuncType((I32, I32, I32), (I32,))
 
+_NEVER: Final = emit.local_groups([]) + emit.UNREACHABLE + emit.END
+"""The body of a function of any type that is never called."""
+
 
 @frozen
 class Companion:
@@ -64,10 +68,12 @@ class Companion:
 
     :ivar wasm: its bytes.  It imports the reserved exports of the main instance, and ``sp``, ``instance`` and
         ``hook``, all from the module named by the prefix.
+    :ivar imports: the names of what it imports.
     :ivar entries: by function index, the export to be put into the function's slot.
     """
 
     wasm: bytes
+    imports: tuple[str, ...]
     entries: dict[int, str]
 
 
@@ -98,7 +104,7 @@ def slow_twin(
     imports.finish()
     additions = imports.additions
     own = _own_functions(imports)
-    functions, bodies, first = own.functions, own.bodies, own.first
+    functions, bodies, first = own.functions, list[bytes](), own.first
     chunks: list[int] = []
     names, entries = instrumented.names, dict[int, str]()
     exports = _memories(instrumented)
@@ -117,8 +123,10 @@ def slow_twin(
         exports.append(name(entries[plan.index]) + bytes((ExternKind.FUNCTION,)) + uleb(first))
         first += len(made)
         tick()
-    wasm, _ = _assemble(imports, names.companion, functions, bodies, exports, chunks)
-    return Companion(wasm, entries)
+    wasm, _ = _assemble(
+        imports, names.companion, functions, [*own.called_by(bodies), *bodies], exports, chunks
+    )
+    return Companion(wasm, imports.names, entries)
 
 
 @frozen
@@ -126,6 +134,7 @@ class Part:
     """A module with some chunks of one function's slow twin; the one with its entry has a table for all.
 
     :ivar wasm: its bytes.  It imports what a :class:`Companion` does.
+    :ivar imports: the names of what it imports.
     :ivar entry: the export to be put into the function's slot, if it has one.
     :ivar table: what the table is called: an export of the part with the entry, and an import of the others.
     :ivar chunks: which chunks are in it; each instruction of the function is in chunk ``k // size``.
@@ -133,6 +142,7 @@ class Part:
     """
 
     wasm: bytes
+    imports: tuple[str, ...]
     entry: str
     table: str
     chunks: range
@@ -199,10 +209,10 @@ def slow_twin_part(
         for at, chunk in enumerate(chunks):
             elements[chunk] = missing + 1 + at
     wasm, _ = _assemble(
-        imports, instrumented.names.companion, [*own.functions, *[cold] * len(made)], [*own.bodies, *made],
-        exports, elements, begin=begin,
+        imports, instrumented.names.companion, [*own.functions, *[cold] * len(made)],
+        [*own.called_by(made), *made], exports, elements, begin=begin,
     )  # fmt: skip
-    return Part(wasm, name_of_entry, table, chunks, total)
+    return Part(wasm, imports.names, name_of_entry, table, chunks, total)
 
 
 @frozen
@@ -218,6 +228,14 @@ class _Own:
     first: int
     functions: list[bytes]
     bodies: list[bytes]
+
+    def called_by(self, made: Sequence[bytes]) -> list[bytes]:
+        """The bodies; those that nobody calls are empty: compiling one takes as long as ten instructions."""
+        calls = [emit.call(self.stop + number) for number in range(len(self.bodies))]
+        return [
+            own if any(call in code for code in (*made, *self.bodies)) else _NEVER
+            for call, own in zip(calls, self.bodies, strict=True)
+        ]
 
 
 def _own_functions(imports: CompanionImports) -> _Own:
@@ -263,6 +281,7 @@ class FlavourCompanion:
     """A module with flavours.
 
     :ivar wasm: its bytes.  It imports what a :class:`Companion` does.
+    :ivar imports: the names of what it imports.
     :ivar entries: for each flavour, the export to be put into a slot.
     :ivar functions: for each that is not a loop copy, the export by which others call it (see
         ``Reserved.flavour``).
@@ -270,6 +289,7 @@ class FlavourCompanion:
     """
 
     wasm: bytes
+    imports: tuple[str, ...]
     entries: tuple[str, ...]
     functions: tuple[str, ...]
     code_map: CodeMap = field(repr=False)
@@ -353,11 +373,15 @@ def flavours(
     )
     functions += [uleb(imports.additions.cold_type(results)) for results in leaves]
     bodies += [leave_function(imports, results) for results in leaves]
+    for number in (0, cut - edge):
+        # As in slow twins: most of them have no loop that is counted, and record nothing.
+        if not any(emit.call(edge + number) in code for code in bodies):
+            bodies[number] = _NEVER
     wasm, offsets = _assemble(imports, called, functions, bodies, exports, hints=hints)
     code_map = CodeMap()
     for each, offset, twin in zip(wanted, offsets[2 : cut - edge : 2], twins, strict=True):
         code_map.add(each.index, offset, twin)
-    return FlavourCompanion(wasm, tuple(entries), tuple(direct), code_map)
+    return FlavourCompanion(wasm, imports.names, tuple(entries), tuple(direct), code_map)
 
 
 def _builder(

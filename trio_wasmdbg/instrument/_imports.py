@@ -77,6 +77,7 @@ class CompanionImports:
     table_of_chunks: tuple[str, int] | None = None
     """The name and size of a table of chunks that is imported, after all other tables."""
     _tags: bool = False
+    _names: dict[str, None] = field(factory=dict)
     shared_memory: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -198,6 +199,11 @@ class CompanionImports:
         for place, number in enumerate(sorted(self._helpers)):
             self._helpers[number] = 1 + len(self._functions) + place
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is imported, by reserved names, each once; known after :meth:`encode`."""
+        return tuple(self._names)
+
     def encode(self) -> bytes:
         """The import section's contents."""
         owner, additions = self.owner, self.additions
@@ -205,6 +211,7 @@ class CompanionImports:
         entries: list[bytes] = []
 
         def add(item: str, kind: ExternKind, desc: bytes) -> None:
+            self._names[item] = None
             entries.append(b"".join([name(names.prefix), name(item), bytes((kind,)), desc]))
 
         add(names.hook, ExternKind.FUNCTION, uleb(additions.type_index(HOOK_TYPE)))
@@ -233,6 +240,7 @@ class CompanionImports:
             else:
                 add(names.memory(memory.index), ExternKind.MEMORY, memory_type(memory.type))
         add(names.debug, ExternKind.MEMORY, debug)
+        self._names.update(dict.fromkeys((names.sp, names.instance)))
         entries += stack_imports(names)
         if self._tags:
             for tag in module.tags:

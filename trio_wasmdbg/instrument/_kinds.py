@@ -6,7 +6,7 @@ look into a table each is what makes rewriting fast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -149,7 +149,7 @@ NUMERIC: Final = frozenset(
 _CONSTANTS = (BY_NAME["i32.const"].code, BY_NAME["i64.const"].code)
 
 
-def division_can_trap(instructions: Mapping[int, Instruction] | list[Instruction], k: int) -> bool:
+def division_can_trap(instructions: Mapping[int, Instruction] | Sequence[Instruction], k: int) -> bool:
     """Whether the division or conversion *k* may trap: not by a constant divisor other than 0 and -1."""
     before = instructions[k - 1] if k else instructions[k]
     return not (before.op.code in _CONSTANTS and before.imm not in (0, -1))

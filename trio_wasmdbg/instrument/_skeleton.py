@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, compress, pairwise
 from typing import Any, Final, Literal, TypeVar
 
@@ -267,16 +267,20 @@ class _Shifted(Sequence[T]):
         return self._items[at]
 
 
-class _Instructions(dict[int, Instruction]):
-    """By ordinal; decoded when they are wanted."""
+class _Instructions(Sequence[Instruction]):
+    """All instructions of a body, those outside of the part that is typed decoded when they are wanted."""
 
     def __init__(self, bones: Skeleton, part: TypedPart) -> None:
-        super().__init__(enumerate(part.instructions, part.first))
         self._bones = bones
+        self._first = part.first
+        self._decoded = part.instructions
 
-    def __missing__(self, k: int) -> Instruction:
-        found = self[k] = self._bones.instruction(k)
-        return found
+    def __len__(self) -> int:
+        return self._bones.count
+
+    def __getitem__(self, k: Any) -> Any:
+        at = k - self._first
+        return self._decoded[at] if 0 <= at < len(self._decoded) else self._bones.instruction(k)
 
 
 class PartlyTyped:
@@ -289,7 +293,7 @@ class PartlyTyped:
     def __init__(self, bones: Skeleton, part: TypedPart) -> None:
         self.function = bones.function
         self.count = bones.count
-        self.instructions: Mapping[int, Instruction] = _Instructions(bones, part)
+        self.instructions: Sequence[Instruction] = _Instructions(bones, part)
         self.stacks: Sequence[Operand | None] = _Shifted(part.stacks, part.first)
         self.reachable = bones.reachable
         self.scopes: Sequence[ControlFrame] = _Shifted(part.scopes, part.first)
