@@ -12,7 +12,7 @@ import wasmtime
 from tests.benchmarks._generated import function_of
 from tests.debuggee._support import ENGINE
 from trio_wasmdbg import FrameMode, Guest, GuestInstance, events, load_module, open_debuggee
-from trio_wasmdbg.debuggee import _arming, _modules
+from trio_wasmdbg.debuggee import _arming, _modules, _twins
 from trio_wasmdbg.debuggee._twins import Chunked
 from trio_wasmdbg.instrument import _plans
 
@@ -50,6 +50,10 @@ Place = tuple[str, int]
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_modules, "_CHUNK", SIZE)
     monkeypatch.setattr(_modules, "_CHUNKED", 0)
+    monkeypatch.setattr(_modules, "_FIRST", SIZE)
+    monkeypatch.setattr(_modules, "_NEAREST", 0)
+    monkeypatch.setattr(_twins, "AT_ONCE", 0)
+    monkeypatch.setattr(_twins, "FEWEST", 1)
     monkeypatch.setattr(_plans, "TYPED_WHOLE", 0)
 
 
@@ -97,8 +101,14 @@ async def steps(n: int) -> tuple[list[tuple[Place, Any, Any]], Any, GuestInstanc
 async def test_every_step_is_the_same(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    whole = await steps(7)
+    # A few instructions first, then all of the function.
+    usual = await steps(7)
+    assert usual[2].companions == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(_modules, "_CHUNK", 1 << 20)
+        whole = await steps(7)
     assert whole[2].companions == 2
+    assert usual[:2] == whole[:2]
     request.getfixturevalue("tiny")
     parts = await steps(7)
     assert parts[:2] == whole[:2]
@@ -184,12 +194,12 @@ async def test_interrupted_in_chunks(tiny: None) -> None:
 async def test_what_is_made_doubles() -> None:
     chunked = Chunked(0, (), SIZE, 100, {50})
     order = []
-    for chunk in (51, 52, 10, 54):
+    for chunk in (51, 55, 10, 60):
         wanted = chunked.wanted(chunk)
         assert not chunked.made & set(wanted)
         chunked.made.update(wanted)
         order.append((wanted.start, wanted.stop))
-    assert order == [(51, 52), (52, 54), (10, 14), (54, 62)]
+    assert order == [(51, 55), (55, 60), (10, 20), (60, 80)]
     assert chunked.wanted(99) == range(99, 100)
     assert chunked.wanted(45) == range(45, 50)
 
@@ -262,7 +272,7 @@ async def test_a_breakpoint_far_into_a_large_function_makes_few_chunks() -> None
         event = await debuggee.run()
         assert isinstance(event, events.Breakpoint) and event.frame.resume_point == 5_300
         (chunked,) = found[0]._chunked.values()
-        assert len(chunked.made) <= 2 and chunked.total > 50
+        assert len(chunked.made) * chunked.size <= 100 and chunked.total > 50
         # It is in its slow twin now, and comes to the other one there.
         event = await debuggee.run()
         assert isinstance(event, events.Breakpoint) and event.frame.resume_point == 5_600
@@ -295,6 +305,6 @@ async def test_a_function_that_neither_calls_nor_loops(frames: FrameMode) -> Non
         assert isinstance(event, events.Breakpoint) and event.frame.resume_point == at
         assert event.frame.local(0) == 5 + 3 * 500
         (chunked,) = found[0]._chunked.values()
-        assert len(chunked.made) <= 5 and chunked.total > 70
+        assert len(chunked.made) * chunked.size <= 500 and chunked.total > 70
         event.frame.set_local(0, 7)
         assert (await debuggee.finish()).result == 7 + 3 * 300

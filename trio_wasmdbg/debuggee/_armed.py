@@ -113,6 +113,11 @@ class ArmedBytes:
         stops = self._now.stops
         return stops.get((function, k)) or stops.get((function, None)) or 0
 
+    def next_stop(self, function: int, k: int) -> int | None:
+        """The first instruction behind *k*, in the order of the code, that is to ask the host."""
+        stops = (at for owner, at in self._now.stops if owner == function and at is not None)
+        return min((at for at in stops if at > k), default=None)
+
     # ── inside ─────────────────────────────────────────────────────────────────────────────────
 
     def _set_sites(self, now: Wanted, wanted: Wanted) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ..engine import Decider, MemoryWatch, Range, StepPlan, merge_ranges
+from ..engine import Decider, MemoryWatch, Range, StepKind, StepPlan, merge_ranges
 from ..errors import StoreClosedError
 from ..instrument import MOST_OF_A_FLAVOUR, WATCH_CAPACITY, Recording
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
@@ -216,6 +216,19 @@ class Arming:
         """What the function's slow twin should evaluate itself."""
         points = self.decider.breakpoints.points_in(instance.module, function)
         return tuple(sorted((k, texts) for k, texts in points if texts))
+
+    def next_stop(self, instance: GuestInstance, function: int, k: int) -> int | None:
+        """The instruction at which the guest is likely to stop next when it goes on in this function at *k*;
+        None if it is likely to go far."""
+        plan = self.decider.plan
+        if self.decider.single_step:
+            return k + 1
+        if plan is not None:
+            brief = plan.kind in (StepKind.INSTRUCTION, StepKind.OVER) and not plan.counted
+            return k + plan.remaining if brief else None
+        # Others have flavours that stop at breakpoints.
+        large = instance._module.plan(function).instructions > MOST_OF_A_FLAVOUR
+        return instance._armed.next_stop(function, k) if large else None
 
     def _watched_ranges(self) -> dict[int, list[Range]]:
         """By instance: the ranges to watch, as its own code numbers the memories."""

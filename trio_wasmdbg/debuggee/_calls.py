@@ -315,7 +315,8 @@ class Calls:
             # Cancelled here: no slow twin, and the guest is deleted.
             conditions = core.arming.conditions_of(instance, stop.function)
             at = stop.answer - 1 if stop.answer else stop.resume_point
-            await instance._make_slow_twin(stop.function, conditions, at)
+            until = core.arming.next_stop(instance, stop.function, at)
+            await instance._make_slow_twin(stop.function, conditions, at, until)
             if not all(instance._evaluates(stop.function, k, texts) for k, texts in conditions):
                 # Else what is armed is right already: it was armed for a twin that does.
                 core.arming.rearm()

@@ -243,13 +243,18 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
         return self._companions
 
     async def _make_slow_twin(
-        self, function: int, conditions: TwinKey = (), resume_point: int | None = None
+        self,
+        function: int,
+        conditions: TwinKey = (),
+        resume_point: int | None = None,
+        until: int | None = None,
     ) -> None:
         """Put the function's slow twin into its slot; the guest must be suspended.
 
         A checkpoint.  Cancelled: the slot is as before.
 
         :param resume_point: where the guest is to go on in it, if that is known.
+        :param until: and where it is likely to stop then.
         :param conditions: what it is to evaluate itself.  When very many kinds of twins have been made
             of an instance, this is left to the host: the store does not grow for ever.
         """
@@ -260,17 +265,17 @@ class GuestInstance(InstanceAccess, metaclass=NoPublicConstructor):
             conditions = ()
         func = self._made.get((function, conditions))
         if func is None:
-            func = await self._instantiate_twin(function, conditions, resume_point)
+            func = await self._instantiate_twin(function, conditions, resume_point, until)
         self._set_slot(self._module.plan(function).slot, func)
         self._installed[function] = conditions
         self._armed.add_slow(function)
         self._flavours.slot_taken(function)
 
     async def _instantiate_twin(
-        self, function: int, conditions: TwinKey, resume_point: int | None
+        self, function: int, conditions: TwinKey, resume_point: int | None, until: int | None
     ) -> wasmtime.Func:
         others = [] if conditions else self._others(function)
-        twin = await self._module.slow_twin(function, conditions, others, resume_point)
+        twin = await self._module.slow_twin(function, conditions, others, resume_point, until)
         made = self._instantiate_part(twin, function)
         if twin.number:
             # Parts that are made later find it there.

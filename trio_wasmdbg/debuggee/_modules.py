@@ -37,7 +37,7 @@ from ._loop_copies import LoopCopies
 from ._quick_locals import QuickLocals
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
-from ._twins import Twin, TwinCache
+from ._twins import AT_ONCE, Twin, TwinCache
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -51,10 +51,18 @@ _BY_REFERENCE = frozenset({"call_ref", "return_call_ref"})
 
 _QUICK = 1_000
 """Instructions that are typed in about a millisecond."""
-_CHUNKED = 200
+_CHUNK = 32
+"""Instructions of such a chunk.  Each takes 50 µs to be compiled, and the companion that they are in 1 ms."""
+_CHUNKED = AT_ONCE * _CHUNK
 """Instructions of a function from which on the chunks of its slow twin are made when they are come to."""
-_CHUNK = 100
-"""Instructions of such a chunk.  Each takes 50 µs to be compiled, and the companion that they are in 3 ms."""
+_TOGETHER = 256
+"""Instructions of neighbouring chunks that are compiled as one."""
+_FIRST = 96
+"""Instructions to begin with, if not a few will do."""
+_NEAREST = 8
+"""Instructions at least that are made beyond the one where the guest goes on: more steps will follow."""
+_FARTHEST = 320
+"""Instructions to the next breakpoint, if they are to be made at once."""
 
 
 LIVING: Final[weakref.WeakSet[GuestModule]] = weakref.WeakSet()
@@ -361,11 +369,15 @@ class GuestModule(metaclass=NoPublicConstructor):
         conditions: TwinKey = (),
         others: Sequence[int] = (),
         resume_point: int | None = None,
+        until: int | None = None,
     ) -> Twin:
         """The compiled companion that holds a function's slow twin, and where it has to be made, *others*'.
 
-        Of a large function, it holds the chunk of *resume_point*, if that is told, and no other: see
-        :meth:`chunks`.
+        Of a large function, it holds the instructions from *resume_point* on, if that is told, and not all of
+        them: see :meth:`chunks`.
+
+        :param until: the guest is likely to go to this instruction, and stop there.  Then no more is made, of
+            a small function either.
 
         Made at the first call, off the trio thread, and kept for a while (:class:`TwinCache`).
         Cancelled: nothing is kept.
@@ -378,10 +390,10 @@ class GuestModule(metaclass=NoPublicConstructor):
             return known
 
         plan = self.plan(function)
-        if plan.instructions > _CHUNKED and not others:
+        brief = resume_point is not None and until is not None
+        if plan.instructions > (_CHUNK if brief else _CHUNKED) and not others:
             self._slow_numbers += 1
-            first = 0 if resume_point is None else resume_point // _CHUNK
-            chunks = range(first, first + (resume_point is not None))
+            chunks = _first_chunks(resume_point, until)
             made = await self._part(function, conditions, self._slow_numbers, chunks, entry=True)
             self._slow.add(function, conditions, made)
             return made
@@ -429,7 +441,7 @@ class GuestModule(metaclass=NoPublicConstructor):
                 compiled_conditions = compile_conditions(self.original, self.plan(function), conditions)
                 part = slow_twin_part(
                     self._instrumented, function, chunks, number, tick, compiled_conditions,
-                    size=size, entry=entry, casts=capi.has_casts(self._engine),
+                    size=size, most=_TOGETHER, entry=entry, casts=capi.has_casts(self._engine),
                 )  # fmt: skip
             return self._compiled_twin(
                 part, part.entry, number=number, table=part.table,
@@ -446,6 +458,16 @@ class GuestModule(metaclass=NoPublicConstructor):
     def has_slow_twin(self, function: int) -> bool:
         """Whether :meth:`slow_twin` will answer without working."""
         return self._slow.get(function, ()) is not None
+
+
+def _first_chunks(resume_point: int | None, until: int | None) -> range:
+    """Which chunks of a function's slow twin are made first."""
+    if resume_point is None:
+        return range(0)
+    if until is None or not resume_point <= until < resume_point + _FARTHEST:
+        until = resume_point + _FIRST - _CHUNK
+    last = max(until, resume_point + _NEAREST) // _CHUNK
+    return range(resume_point // _CHUNK, last + 1)
 
 
 def _item(what: str, items: Sequence[Any], index: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
+from typing import Final
 
 import wasmtime
 from attrs import define, field, frozen
@@ -11,6 +12,13 @@ from attrs import define, field, frozen
 from ._conditions import TwinKey
 
 __all__ = ["Chunked", "Twin", "TwinCache"]
+
+
+AT_ONCE: Final = 8
+"""Chunks of a function of which all are made when it comes to a second part."""
+
+FEWEST: Final = 4
+"""Chunks that are made then of a larger one."""
 
 
 @frozen
@@ -60,10 +68,12 @@ class Chunked:
     def wanted(self, chunk: int) -> range:
         """What to make when the guest comes to a chunk that is not there.
 
-        As many as there are already, from that one on: so a loop over all of a function soon has all of it,
-        and the store gets few instances.
+        All of a small function, in one piece.  Of others as many as there are already, from that one on: so a
+        loop over all of it soon has all of it, and the store gets few instances.
         """
-        most = min(self.total, chunk + max(len(self.made), 1))
+        if self.total <= AT_ONCE:
+            return range(self.total)
+        most = min(self.total, chunk + max(len(self.made), FEWEST))
         return range(chunk, next((n for n in range(chunk + 1, most) if n in self.made), most))
 
 

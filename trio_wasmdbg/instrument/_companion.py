@@ -137,7 +137,7 @@ class Part:
     :ivar imports: the names of what it imports.
     :ivar entry: the export to be put into the function's slot, if it has one.
     :ivar table: what the table is called: an export of the part with the entry, and an import of the others.
-    :ivar chunks: which chunks are in it; each instruction of the function is in chunk ``k // size``.
+    :ivar chunks: which chunks are in it; instruction ``k`` of the function is in chunk ``k // size``.
     :ivar total: how many chunks there are.
     """
 
@@ -158,6 +158,7 @@ def slow_twin_part(
     conditions: Mapping[int, Condition] | None = None,
     *,
     size: int,
+    most: int = 0,
     entry: bool,
     casts: bool = False,
 ) -> Part:
@@ -168,6 +169,7 @@ def slow_twin_part(
     :param chunks: which; those of them that there are.
     :param number: tells this slow twin from others of its instance; the host is told.
     :param size: instructions in a chunk.
+    :param most: instructions of neighbouring chunks that become one function.
     :param entry: with the entry.
     :raises LookupError: the function is imported, or does not exist.
     """
@@ -196,18 +198,20 @@ def slow_twin_part(
         plan, imports, first=own.first, stop=own.stop, casts=casts, first_chunk=0, conditions=conditions,
         tick=tick, number=number, chunk_size=size, typed=typed,
     )  # fmt: skip
-    made = [*(builder.build_entry() if entry else ()), *builder.build_chunks(chunks)]
+    together = max(most // size, 1)
+    groups = [chunks[n : n + together] for n in range(0, len(chunks), together)]
+    made = [*(builder.build_entry() if entry else ()), *builder.build_chunks(groups)]
     cold = uleb(imports.additions.cold_type(instrumented.original.functions[index].type.results))
     exports, name_of_entry = _memories(instrumented), ""
-    begin, elements = chunks.start, list(range(own.first, own.first + len(chunks)))
+    begin, first = chunks.start, own.first + (2 if entry else 0)
+    elements = [first + number // together for number in range(len(chunks))]
     if entry:
         name_of_entry = f"{instrumented.names.prefix}s{index}"
         exports.append(name(name_of_entry) + bytes((ExternKind.FUNCTION,)) + uleb(own.first))
         exports.append(name(table) + bytes((ExternKind.TABLE,)) + uleb(imports.chunk_table))
         missing = own.first + 1
-        begin, elements = 0, [missing] * total
-        for at, chunk in enumerate(chunks):
-            elements[chunk] = missing + 1 + at
+        begin, made_here, elements = 0, elements, [missing] * total
+        elements[chunks.start : chunks.stop] = made_here
     wasm, _ = _assemble(
         imports, instrumented.names.companion, [*own.functions, *[cold] * len(made)],
         [*own.called_by(made), *made], exports, elements, begin=begin,

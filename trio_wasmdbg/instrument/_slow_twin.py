@@ -140,15 +140,15 @@ class SlowTwinBuilder:
 
     def build(self) -> list[bytes]:
         """The entry function and the chunks: bodies without their size."""
-        return [self._entry(), *self.build_chunks(range(self.chunks))]
+        return [self._entry(), *self.build_chunks(range(n, n + 1) for n in range(self.chunks))]
 
     def build_entry(self) -> list[bytes]:
         """The entry function, and what stands for chunks that are not there yet."""
         return [self._entry(), missing(self._number or 0, self._access, self._dispatch())]
 
-    def build_chunks(self, numbers: Iterable[int]) -> list[bytes]:
-        """Some of the chunks."""
-        return [self._chunk(number) for number in numbers]
+    def build_chunks(self, groups: Iterable[range]) -> list[bytes]:
+        """Some of the chunks, each group of neighbours in one function."""
+        return [self._chunk(group) for group in groups]
 
     # ── functions ──────────────────────────────────────────────────────────────────────────────
 
@@ -173,9 +173,9 @@ class SlowTwinBuilder:
     def _has_code(self, k: int) -> bool:
         return k >= self._count - 1 or bool(self._typed.reachable[k])
 
-    def _chunk(self, number: int) -> bytes:
-        low = number * self._chunk_size
-        high = min(low + self._chunk_size, self._total)
+    def _chunk(self, group: range) -> bytes:
+        low = group.start * self._chunk_size
+        high = min(group.stop * self._chunk_size, self._total)
         present = [k for k in range(low, high) if self._has_code(k)]
         place = Place(len(present) + 1, {k: i for i, k in enumerate(present)})
         self._jumps.place = place
