@@ -10,7 +10,7 @@ import wasmtime
 
 from tests.benchmarks._generated import function_of
 from tests.fuzz._generators import GENERATORS
-from trio_wasmdbg.instrument import FunctionPlan, Instrumented, _check_sites, instrument
+from trio_wasmdbg.instrument import FunctionPlan, Instrumented, _check_sites, _near, instrument
 from trio_wasmdbg.instrument._survey import branch_depths
 from trio_wasmdbg.wasm import ControlFrame, Flow, TypedBody, decode_module
 
@@ -106,6 +106,7 @@ def test_no_way_to_a_place_is_missed(monkeypatch: pytest.MonkeyPatch, divided: b
     if divided:
         monkeypatch.setattr(_check_sites, "LARGE", 0)
         monkeypatch.setattr(_check_sites, "CUT", 5)
+        monkeypatch.setattr(_near, "_PIECE", 3)
     compared = fewer = 0
     for wasm in modules():
         for plan in plans(instrument(decode_module(wasm))):

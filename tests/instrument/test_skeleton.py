@@ -74,7 +74,8 @@ def compare(data: bytes, step: int = STEP) -> int:
         for k, control in typed.controls.items():
             assert around(bones.controls[k]) == around(control)
         analysis = instrumented._details(plan.index).analysis()
-        assert bones.zeros([site.resume_point for site in plan.sites]) == analysis.unassigned
+        zeros = bones.zeros([site.resume_point for site in plan.sites])
+        assert zeros == analysis.unassigned or not (zeros or any(analysis.unassigned.values()))
         for first in range(0, typed.count, step):
             compare_part(bones, typed, range(first, min(first + PART, typed.count)))
     return count

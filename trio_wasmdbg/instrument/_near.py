@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from attrs import define
 
@@ -30,6 +31,9 @@ _CONTROL = re.compile(rb"[\x00\x02-\x05\x08\x0a-\x15\xd5\xd6\xfb]")
 
 0xfb has the casts that branch, among others."""
 _NESTING = re.compile(rb"[\x02-\x04\x0b]")
+
+_PIECE: Final = 500
+"""Instructions that are looked at together."""
 
 _ENTRY = 0
 """Number of the site at a function's entry."""
@@ -50,7 +54,7 @@ class _Open:
 
 
 def nearest_sites(
-    data: bytes, offsets: Sequence[int], sites: Sequence[int], k: int
+    data: bytes, offsets: Sequence[int], sites: Sequence[int], k: int, *, may_catch: bool = True
 ) -> frozenset[int] | None:
     """The check sites to arm so that every activation that comes to instruction *k* has left at one of them.
 
@@ -61,10 +65,10 @@ def nearest_sites(
     :param offsets: of the function's instructions.
     :param sites: resume point and kind of each site, as in :attr:`FastTwin.sites
         <trio_wasmdbg.instrument._body.FastTwin>`; these are in order.
+    :param may_catch: there may be a ``try_table``.
     :returns: their numbers in the function; None: all of them.
     """
-    firsts = bytes(map(data.__getitem__, offsets))
-    if _TRY_TABLE in firsts:
+    if may_catch and any(_TRY_TABLE in firsts for _, firsts in _pieces(data, offsets, 0)):
         # Control comes from anywhere in a construct to its clauses.
         return None
     found: set[int] = set()
@@ -81,10 +85,9 @@ def nearest_sites(
     at_end = k == len(offsets) - 1
     stack = [_Open(True, k)] if at_end else list[_Open]()
     reach = True  # whether control comes to the place from the instruction that was looked at last
-    for j in reversed([match.start() for match in _CONTROL.finditer(firsts, 0, k)]):
+    for j, code in _backwards(data, offsets, k):
         if not reach and not any(each.wanted or each.at_else for each in stack):
             return frozenset(found)
-        code = firsts[j]
         if code in _CALLS:
             if reach and site_at(j + 1):
                 reach = False
@@ -111,7 +114,7 @@ def nearest_sites(
                 reach = False
             else:
                 # What goes round comes by a call's site instead, wherever in the loop that is.
-                end = _end_of(firsts, j) if inner is None else inner.end
+                end = _end_of(data, offsets, j) if inner is None else inner.end
                 found.update(range(bisect_left(sites, j << 2), bisect_right(sites, end << 2 | 3)))
         elif code == _BLOCK:
             if stack:
@@ -132,11 +135,27 @@ def nearest_sites(
     return frozenset(found)
 
 
-def _end_of(firsts: bytes, start: int) -> int:
+def _pieces(data: bytes, offsets: Sequence[int], start: int) -> Iterator[tuple[int, bytes]]:
+    """The first bytes of the instructions from *start* on: many together, and which is the first of them."""
+    for low in range(start, len(offsets), _PIECE):
+        yield low, bytes(map(data.__getitem__, offsets[low : low + _PIECE]))
+
+
+def _backwards(data: bytes, offsets: Sequence[int], k: int) -> Iterator[tuple[int, int]]:
+    """The control instructions before *k*, the last one first, and their first bytes."""
+    for high in range(k, 0, -_PIECE):
+        low = max(high - _PIECE, 0)
+        firsts = bytes(map(data.__getitem__, offsets[low:high]))
+        for match in reversed(list(_CONTROL.finditer(firsts))):
+            yield low + match.start(), firsts[match.start()]
+
+
+def _end_of(data: bytes, offsets: Sequence[int], start: int) -> int:
     """The ``end`` of the construct that begins at instruction *start*."""
     depth = 0
-    for match in _NESTING.finditer(firsts, start):
-        depth += -1 if firsts[match.start()] == _END else 1
-        if not depth:
-            return match.start()
-    return len(firsts) - 1
+    for low, firsts in _pieces(data, offsets, start):
+        for match in _NESTING.finditer(firsts):
+            depth += -1 if firsts[match.start()] == _END else 1
+            if not depth:
+                return low + match.start()
+    return len(offsets) - 1

@@ -279,7 +279,8 @@ class FunctionPlan:
         details = self._owner._details(self.index)
         if k not in details.nearest:
             data = self._owner.original.data
-            found = nearest_sites(data, details.offsets, self._sites, k)
+            may_catch = details.may_catch
+            found = nearest_sites(data, details.offsets, self._sites, k, may_catch=may_catch)
             first = self.site_addresses.start
             details.nearest[k] = None if found is None else frozenset(first + number for number in found)
         return details.nearest[k]
@@ -296,7 +297,10 @@ class FunctionPlan:
         return frozenset(bits(self.zeros().get(k, 0)))
 
     def zeros(self) -> Mapping[int, int]:
-        """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left."""
+        """The masks of :meth:`unassigned`, for each call and each place where the fast twin may be left.
+
+        Nothing, where there are only parameters.
+        """
         return self._owner._details(self.index).zeros([packed >> 2 for packed in self._sites])
 
     def live(self) -> Liveness | None:

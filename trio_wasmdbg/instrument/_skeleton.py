@@ -25,7 +25,7 @@ from ..wasm import (
     Module,
     Operand,
     TypedPart,
-    in_pieces,
+    read_part,
     type_part,
 )
 from ._kinds import Kind, division_can_trap
@@ -116,7 +116,8 @@ class Skeleton:
             # What comes later, typing finds itself.
             else_ = scope.else_ if scope.else_ is not None and scope.else_ < first else None
             open_.append(evolve(scope, else_=else_, parent=open_[-1] if open_ else None))
-        instructions = list(map(self.instruction, in_pieces(range(first, wanted.stop), tick)))
+        start, end = self._offsets[first], self._end_of(wanted.stop - 1)
+        instructions = read_part(self._module, self.function, start, end)
         typed = type_part(self._module, self.function, first, instructions, open_, tick)
         for control in (*typed.controls.values(), *open_):
             if control.start >= 0:
@@ -149,14 +150,17 @@ class Skeleton:
 
     def zeros(self, sites: Iterable[int]) -> dict[int, int]:
         """For each of these resume points, and each other place where the fast twin may leave or calls: the
-        mask of the locals that are zero, as the fast twin knows it (see ``_fast_twin``)."""
+        mask of the locals that are zero, as the fast twin knows it (see ``_fast_twin``).
+
+        Nothing, where there are only parameters.
+        """
         count = len(self.function.type.params)
         body = self.function.body
         assert body is not None
         own = (1 << body.local_count) - 1 << count
-        keys = sorted({*sites, *self._leaves()})
         if not own:
-            return dict.fromkeys(keys, 0)
+            return {}
+        keys = sorted({*sites, *self._leaves()})
         found: dict[int, int] = {}
         changes = [*self._changes(own), (len(self._classes) + 1, 0)]
         for (since, mask), (until, _) in pairwise(changes):

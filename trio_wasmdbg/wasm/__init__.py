@@ -78,7 +78,7 @@ from ._names import Names, decode_names
 from ._nan import NaN
 from ._opcodes import BY_NAME, OPS, Flow, Imm, Op, Rule, prefixed
 from ._pace import in_pieces
-from ._read import read_body, read_expression, read_word
+from ._read import read_body, read_expression, read_part, read_word
 from ._typed import ControlFrame, Operand, TypedBody, TypedPart, operand_types
 from ._types import (
     EXNREF,
@@ -194,6 +194,7 @@ __all__ = [
     "prefixed",
     "read_body",
     "read_expression",
+    "read_part",
     "read_s32",
     "read_s33",
     "read_s64",

@@ -35,7 +35,7 @@ from ._problems import BytesError, UnsupportedBytesError
 from ._read_types import SHORT_TYPES, read_heap_type, read_valtype
 from ._types import ValType, ref_type
 
-__all__ = ["read_body", "read_expression", "read_word", "skip_expression"]
+__all__ = ["read_body", "read_expression", "read_part", "read_word", "skip_expression"]
 
 _ANY = 1 << 32
 _LABELS_IN_TYPE_BODY = _ANY  # depths are checked where depths are known
@@ -108,6 +108,21 @@ def read_body(module: Module, function: Function, tick: Tick = no_tick) -> list[
     return instructions
 
 
+def read_part(module: Module, function: Function, start: int, end: int) -> list[Instruction]:
+    """The instructions of a body in a range of the file; constructs need not begin or end there.
+
+    :raises: as :func:`read_body`.
+    """
+    body = function.body
+    if body is None:
+        raise InternalError(f"function {function.index} is imported: it has no body to read")
+    limits = _limits(module, len(function.type.params) + body.local_count)
+    try:
+        return _read(module.data, start, end, limits, _block_types(module), False, part=True)[0]
+    except ModuleError as error:
+        raise _in_function(error, module, function) from None
+
+
 def read_expression(module: Module, range: Range) -> list[Instruction]:
     """The instructions of a constant expression, final ``end`` included; errors as :func:`read_body`."""
     limits = _limits(module, 0)
@@ -169,10 +184,13 @@ def _read(
     block_types: BlockTypes,
     whole: bool,
     tick: Tick = no_tick,
+    *,
+    part: bool = False,
 ) -> tuple[list[Instruction], int]:
     """Instructions up to the ``end`` that closes what *pos* stands in.
 
     :param whole: that ``end`` must lie exactly at *end*.
+    :param part: all instructions up to *end* are wanted, whatever they close.
     :returns: the instructions, and the offset after them.
     """
     instructions: list[Instruction] = []
@@ -180,7 +198,7 @@ def _read(
     new = tuple.__new__  # NamedTuple's own constructor is a Python function
     record = Instruction
     kinds, rows, short_blocks = _KINDS, _ROWS, _SHORT_BLOCKS
-    depth = 0
+    depth = end if part else 0
     imm: Any
     start = pos
     try:
@@ -263,6 +281,8 @@ def _read(
     except IndexError:
         # only `data[pos]` can raise it: the other lists are indexed by a byte or by a kind
         raise BytesError("unexpected end of file", start) from None
+    if part and pos == end:
+        return instructions, pos
     if pos > end:
         raise BytesError("instruction runs over the end of its function or section", start)
     raise BytesError("the final end is missing", pos)
