@@ -194,12 +194,12 @@ async def test_interrupted_in_chunks(tiny: None) -> None:
 async def test_what_is_made_doubles() -> None:
     chunked = Chunked(0, (), SIZE, 100, {50})
     order = []
-    for chunk in (51, 55, 10, 60):
+    for chunk in (51, 59, 10, 77):
         wanted = chunked.wanted(chunk)
         assert not chunked.made & set(wanted)
         chunked.made.update(wanted)
         order.append((wanted.start, wanted.stop))
-    assert order == [(51, 55), (55, 60), (10, 20), (60, 80)]
+    assert order == [(51, 59), (59, 68), (10, 28), (77, 100)]
     assert chunked.wanted(99) == range(99, 100)
     assert chunked.wanted(45) == range(45, 50)
 

@@ -51,7 +51,7 @@ _BY_REFERENCE = frozenset({"call_ref", "return_call_ref"})
 
 _QUICK = 1_000
 """Instructions that are typed in about a millisecond."""
-_CHUNK = 32
+_CHUNK = 16
 """Instructions of such a chunk.  Each takes 50 µs to be compiled, and the companion that they are in 1 ms."""
 _CHUNKED = AT_ONCE * _CHUNK
 """Instructions of a function from which on the chunks of its slow twin are made when they are come to."""
@@ -391,7 +391,7 @@ class GuestModule(metaclass=NoPublicConstructor):
 
         plan = self.plan(function)
         brief = resume_point is not None and until is not None
-        if plan.instructions > (_CHUNK if brief else _CHUNKED) and not others:
+        if plan.instructions > (2 * _CHUNK if brief else _CHUNKED) and not others:
             self._slow_numbers += 1
             chunks = _first_chunks(resume_point, until)
             made = await self._part(function, conditions, self._slow_numbers, chunks, entry=True)

@@ -14,10 +14,10 @@ from ._conditions import TwinKey
 __all__ = ["Chunked", "Twin", "TwinCache"]
 
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
 """Chunks of a function of which all are made when it comes to a second part."""
 
-FEWEST: Final = 4
+FEWEST: Final = 8
 """Chunks that are made then of a larger one."""
 
 
