@@ -308,3 +308,66 @@ async def test_a_function_that_neither_calls_nor_loops(frames: FrameMode) -> Non
         assert len(chunked.made) * chunked.size <= 500 and chunked.total > 70
         event.frame.set_local(0, 7)
         assert (await debuggee.finish()).result == 7 + 3 * 300
+
+
+# Called often, and the place is come to when its argument is 7 only.
+OFTEN = """
+(module (func $leaf (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+  (func $run (export "run") (param $x i32) (result i32) (local $i i32)
+    {adds}
+    (local.set $x (call $leaf (local.get $x)))
+    (if (i32.eq (local.get $x) (i32.const 8)) (then (local.set $i (i32.const 40)) (nop)))
+    {adds}
+    (i32.add (local.get $x) (local.get $i)))
+  (func (export "many") (param $n i32) (result i32) (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (local.get $sum) (call $run (local.get $n))))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum)))
+""".format(adds="(local.set $i (i32.add (local.get $i) (i32.const 3)))" * 150)
+
+
+async def often(at_once: int, monkeypatch: pytest.MonkeyPatch) -> tuple[list[object], list[int]]:
+    """Locals at each stop and the result; how many flavours there are at the stop, and in the end."""
+    monkeypatch.setattr(_arming, "AT_ONCE", at_once)
+    found: list[GuestInstance] = []
+
+    async def body(guest: Guest) -> Any:
+        found.append(await guest.instantiate(None, await load_module(ENGINE, OFTEN, cache=None)))
+        return await guest.call(found[0].func("many"), 20)
+
+    seen: list[object] = []
+    flavours: list[int] = []
+    async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+        debuggee.stop_on_instances = True
+        created = await debuggee.run()
+        assert isinstance(created, events.InstanceCreated)
+        module = created.instance.module
+        nop = [k for k, (_, text) in enumerate(module.disassembly(RUN)) if text == "nop"]
+        debuggee.add_breakpoint(RUN, offset=module.offsets(RUN)[nop[0]])
+        while isinstance(event := await debuggee.run(), events.Breakpoint):
+            seen.append((event.frame.resume_point, tuple(event.frame.locals)))
+            flavours.append(len(found[0]._flavours))
+        assert isinstance(event, events.Finished)
+        seen.append(event.result)
+        flavours.append(len(found[0]._flavours))
+    return seen, flavours
+
+
+async def test_the_first_stop_needs_no_flavour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The activation that is left first goes on in its slow twin, the others in a flavour."""
+    expected, flavours = await often(1 << 20, monkeypatch)
+    assert len(expected) == 2 and flavours == [1, 1]
+    assert await often(500, monkeypatch) == (expected, [1, 1])
+    # Come to at once.
+    monkeypatch.setattr("tests.debuggee.test_chunks.OFTEN", OFTEN.replace("i32.const 8", "i32.const 21"))
+    expected, flavours = await often(1 << 20, monkeypatch)
+    assert len(expected) == 2 and flavours == [1, 1]
+    assert await often(500, monkeypatch) == (expected, [0, 1])
+
+
+@pytest.mark.parametrize("k", range(0, 53, 2))
+async def test_stops_without_flavours_are_the_same(monkeypatch: pytest.MonkeyPatch, k: int) -> None:
+    expected = await stops_at(k)
+    monkeypatch.setattr(_arming, "AT_ONCE", 0)
+    assert await stops_at(k) == expected

@@ -11,8 +11,8 @@ import contextlib
 import functools
 import operator
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ._instances import GuestInstance
 
 __all__ = ["Arming"]
+
+AT_ONCE: Final = 1_000
+"""Functions of more instructions stop for the first time without a flavour."""
 
 
 class Arming:
@@ -57,6 +60,8 @@ class Arming:
         """Slow twins may have to be made anew, at the next stop."""
         self._armed_for: tuple[bool, bool, StepPlan | None] = (False, False, None)
         """What :meth:`_wanted_by_plan` was when the sites were armed."""
+        self._later: set[tuple[int, int]] = set()
+        """(instance, function): it is to run in a flavour when a slow twin of it has been made."""
         self._guest_runs = False
         self._behind = False
         """Breakpoints have changed since sites were armed, while the guest did not run."""
@@ -93,6 +98,7 @@ class Arming:
             # It would miss accesses while the table changes, and may go on in a loop with what it has read
             # there before.
             self.sliced = True
+        self._later.clear()
         self._armed_for = self._wanted_by_plan()
         everything, counting, _ = self._armed_for
         slow = counting or (self.precise and not self.decider.ignoring)
@@ -119,13 +125,20 @@ class Arming:
             functions = frozenset(edited | {function for function, _ in stops})
             kinds = functools.reduce(operator.or_, (kinds for *_, kinds in ranges), 0)
             all_sites = slow or kinds != 0 or self.records is not None
-            near = {} if all_sites else _near(instance, functions - edited, stops)
-            wanted = Wanted(False, all_sites, functions, near, stops, self.records, counting)
             fast = self.flavours and not slow
             if kinds and not instance._coverable:
                 fast = False
             default = FlavourKey(watched=kinds, records=self.records) if fast else None
-            wishes = Wishes(default, _wishes(default, points, standing, edited))
+            wished = _wishes(default, points, standing, edited)
+            near: dict[int, frozenset[int]] = {}
+            if not all_sites:
+                later = _later(instance, wished)
+                near = _near(instance, functions - edited, stops, later)
+                later &= near.keys()
+                wished.update(dict.fromkeys(later))
+                self._later.update((instance.id, function) for function in later)
+            wanted = Wanted(False, all_sites, functions, near, stops, self.records, counting)
+            wishes = Wishes(default, wished)
             instance._arm(wanted, wishes, still=not self._guest_runs)
         if self.skipped is None:
             return
@@ -217,6 +230,10 @@ class Arming:
         points = self.decider.breakpoints.points_in(instance.module, function)
         return tuple(sorted((k, texts) for k, texts in points if texts))
 
+    def is_behind(self, instance: GuestInstance, function: int) -> bool:
+        """Whether something else is to be armed now that a slow twin of this function has been made."""
+        return (instance.id, function) in self._later
+
     def next_stop(self, instance: GuestInstance, function: int, k: int) -> int | None:
         """The instruction at which the guest is likely to stop next when it goes on in this function at *k*;
         None if it is likely to go far."""
@@ -226,8 +243,8 @@ class Arming:
         if plan is not None:
             brief = plan.kind in (StepKind.INSTRUCTION, StepKind.OVER) and not plan.counted
             return k + plan.remaining if brief else None
-        # Others have flavours that stop at breakpoints.
-        large = instance._module.plan(function).instructions > MOST_OF_A_FLAVOUR
+        # Small ones have flavours that stop at breakpoints.
+        large = instance._module.plan(function).instructions > AT_ONCE
         return instance._armed.next_stop(function, k) if large else None
 
     def _watched_ranges(self) -> dict[int, list[Range]]:
@@ -322,22 +339,46 @@ class Arming:
                     instance._foresee_traps(False)
 
 
+def _later(instance: GuestInstance, wished: Mapping[int, FlavourKey | None]) -> set[int]:
+    """Functions whose first stop does not wait for their flavours.
+
+    To make one takes longer than the part of a slow twin that leads to the place.  That is for once: when they
+    have a slow twin, they get their flavours, too.
+    """
+    return {
+        function
+        for function, key in wished.items()
+        if key is not None and key == FlavourKey(key.points)
+        and not any(texts for _, texts in key.points)
+        and instance._module.plan(function).instructions > AT_ONCE
+        and not instance._has_slow_twin(function) and not instance._flavours.has_any(function)
+    }  # fmt: skip
+
+
 def _near(
-    instance: GuestInstance, functions: Iterable[int], stops: Iterable[tuple[int, int | None]]
+    instance: GuestInstance,
+    functions: Iterable[int],
+    stops: Iterable[tuple[int, int | None]],
+    later: Collection[int],
 ) -> dict[int, frozenset[int]]:
     """For functions that are too large for flavours: the check sites before what is armed in them.
 
     So what is before the place stays fast, and need not be made for the slow twin.
+
+    :param later: other functions of which they are wanted, unless their entry is among them.
     """
     large = {each for each in functions if instance._module.plan(each).instructions > MOST_OF_A_FLAVOUR}
-    found: dict[int, frozenset[int]] = dict.fromkeys(large, frozenset())
-    for function, k in stops if large else ():
+    found: dict[int, frozenset[int]] = dict.fromkeys(large.union(later), frozenset())
+    for function, k in stops if found else ():
         if function in found:
             sites = None if k is None else instance._module.plan(function).nearest_sites(k)
             if sites is None:
                 del found[function]
             else:
                 found[function] |= sites
+    for function in later:
+        if instance._module.plan(function).site_addresses.start in found.get(function, ()):
+            del found[function]
     return found
 
 

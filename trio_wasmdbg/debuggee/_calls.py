@@ -317,7 +317,8 @@ class Calls:
             at = stop.answer - 1 if stop.answer else stop.resume_point
             until = core.arming.next_stop(instance, stop.function, at)
             await instance._make_slow_twin(stop.function, conditions, at, until)
-            if not all(instance._evaluates(stop.function, k, texts) for k, texts in conditions):
+            evaluates = all(instance._evaluates(stop.function, k, texts) for k, texts in conditions)
+            if not evaluates or core.arming.is_behind(instance, stop.function):
                 # Else what is armed is right already: it was armed for a twin that does.
                 core.arming.rearm()
         if core.arming.conditions_changed:

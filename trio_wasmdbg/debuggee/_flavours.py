@@ -114,6 +114,10 @@ class Flavours:
         """Whether all flavours in a companion are made."""
         return all((member.function, member.key) in self._made for member in batch.members)
 
+    def has_any(self, function: int) -> bool:
+        """Whether a function has a flavour."""
+        return function in self._functions
+
     def has_room(self, count: int) -> bool:
         """Whether there are slots for so many flavours or copies of loops."""
         return self._layout.first_free_slot + self._slots_taken + count <= self._layout.slots
