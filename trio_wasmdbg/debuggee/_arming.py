@@ -18,11 +18,12 @@ from attrs import evolve
 
 from ..engine import Decider, MemoryWatch, Range, StepKind, StepPlan, merge_ranges
 from ..errors import StoreClosedError
-from ..instrument import MOST_OF_A_FLAVOUR, WATCH_CAPACITY, Recording
+from ..instrument import MOST_OF_A_FLAVOUR, WATCH_CAPACITY, FunctionPlan, Recording
 from ._armed import ALWAYS, CONDITIONALLY, Wanted
 from ._conditions import TwinKey
 from ._flavours import FlavourKey, Wishes
 from ._stores import StoreState
+from ._twins import FARTHEST
 
 if TYPE_CHECKING:
     from ._instances import GuestInstance
@@ -342,8 +343,8 @@ class Arming:
 def _later(instance: GuestInstance, wished: Mapping[int, FlavourKey | None]) -> set[int]:
     """Functions whose first stop does not wait for their flavours.
 
-    To make one takes longer than the part of a slow twin that leads to the place.  That is for once: when they
-    have a slow twin, they get their flavours, too.
+    Making one takes longer than making the part of a slow twin that leads to the place.  That is for once:
+    when they have a slow twin, they get their flavours, too.
     """
     return {
         function
@@ -365,21 +366,24 @@ def _near(
 
     So what is before the place stays fast, and need not be made for the slow twin.
 
-    :param later: other functions of which they are wanted, unless their entry is among them.
+    :param later: other functions of which they are wanted, if they lie not far before the places.
     """
     large = {each for each in functions if instance._module.plan(each).instructions > MOST_OF_A_FLAVOUR}
     found: dict[int, frozenset[int]] = dict.fromkeys(large.union(later), frozenset())
     for function, k in stops if found else ():
         if function in found:
-            sites = None if k is None else instance._module.plan(function).nearest_sites(k)
-            if sites is None:
+            plan = instance._module.plan(function)
+            sites = None if k is None else plan.nearest_sites(k)
+            if k is None or sites is None or (function in later and _are_far(plan, sites, k)):
                 del found[function]
             else:
                 found[function] |= sites
-    for function in later:
-        if instance._module.plan(function).site_addresses.start in found.get(function, ()):
-            del found[function]
     return found
+
+
+def _are_far(plan: FunctionPlan, sites: Iterable[int], k: int) -> bool:
+    """Whether some of these check sites don't lie shortly before instruction *k*."""
+    return not all(0 <= k - plan.site_point(site) <= FARTHEST for site in sites)
 
 
 def _wishes(

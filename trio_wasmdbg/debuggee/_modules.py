@@ -37,7 +37,7 @@ from ._loop_copies import LoopCopies
 from ._quick_locals import QuickLocals
 from ._short_runs import Length
 from ._threads import collections_held_back, compute
-from ._twins import AT_ONCE, Twin, TwinCache
+from ._twins import AT_ONCE, FARTHEST, Twin, TwinCache
 from ._util import NoPublicConstructor
 
 if TYPE_CHECKING:
@@ -61,8 +61,6 @@ _FIRST = 96
 """Instructions to begin with, if not a few will do."""
 _NEAREST = 8
 """Instructions at least that are made beyond the one where the guest goes on: more steps will follow."""
-_FARTHEST = 320
-"""Instructions to the next breakpoint, if they are to be made at once."""
 
 
 LIVING: Final[weakref.WeakSet[GuestModule]] = weakref.WeakSet()
@@ -464,7 +462,7 @@ def _first_chunks(resume_point: int | None, until: int | None) -> range:
     """Which chunks of a function's slow twin are made first."""
     if resume_point is None:
         return range(0)
-    if until is None or not resume_point <= until < resume_point + _FARTHEST:
+    if until is None or not resume_point <= until < resume_point + FARTHEST:
         until = resume_point + _FIRST - _CHUNK
     last = max(until, resume_point + _NEAREST) // _CHUNK
     return range(resume_point // _CHUNK, last + 1)

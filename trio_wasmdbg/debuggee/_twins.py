@@ -17,6 +17,9 @@ __all__ = ["Chunked", "Twin", "TwinCache"]
 AT_ONCE: Final = 16
 """Chunks of a function of which all are made when it comes to a second part."""
 
+FARTHEST: Final = 320
+"""Instructions to a breakpoint, if all the way there is to be made at once."""
+
 FEWEST: Final = 8
 """Chunks that are made then of a larger one."""
 

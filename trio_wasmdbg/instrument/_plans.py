@@ -126,6 +126,10 @@ class FunctionPlan:
         base = SITES_BASE + self.first_site
         return range(base, base + len(self._sites))
 
+    def site_point(self, address: int) -> int:
+        """Resume point of the site with this byte."""
+        return self._sites[address - self.site_addresses.start] >> 2
+
     @property
     def stop_addresses(self) -> range:
         """Addresses of the stop bytes."""
