@@ -194,12 +194,12 @@ def slow_twin_part(
         imports.table_of_chunks = table, total
     imports.finish()
     own = _own_functions(imports)
-    builder = SlowTwinBuilder(
-        plan, imports, first=own.first, stop=own.stop, casts=casts, first_chunk=0, conditions=conditions,
-        tick=tick, number=number, chunk_size=size, typed=typed,
-    )  # fmt: skip
     together = max(most // size, 1)
     groups = [chunks[n : n + together] for n in range(0, len(chunks), together)]
+    builder = SlowTwinBuilder(
+        plan, imports, first=own.first, stop=own.stop, casts=casts, first_chunk=0, conditions=conditions,
+        tick=tick if len(groups) > 1 else no_tick, number=number, chunk_size=size, typed=typed,
+    )  # fmt: skip
     made = [*(builder.build_entry() if entry else ()), *builder.build_chunks(groups)]
     cold = uleb(imports.additions.cold_type(instrumented.original.functions[index].type.results))
     exports, name_of_entry = _memories(instrumented), ""

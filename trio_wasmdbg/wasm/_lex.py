@@ -9,8 +9,6 @@ once for each different word, by :func:`read_word`, which says if it is an instr
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from itertools import accumulate
 from typing import Final
 
 from ..errors import ModuleError
@@ -74,18 +72,19 @@ def cut(data: bytes, pos: int, end: int, tick: Tick = no_tick) -> list[bytes]:
     while pos < end:
         limit = min(pos + _PIECE, end)
         piece = _WORD.findall(data, pos, limit)
-        ends = list(accumulate(map(len, piece), initial=pos))
-        keep = len(piece)
-        if limit < end:
+        keep, kept_to = len(piece), limit
+        while limit < end and kept_to > limit - _LONGEST:
             # The last ones may have been cut off.
-            keep = bisect_right(ends, limit - _LONGEST) - 1
+            keep -= 1
+            kept_to -= len(piece[keep])
         try:
             # A table of many targets, or no instruction at all.
             keep = table = piece.index(b"\x0e", 0, keep)
+            kept_to = pos + sum(map(len, piece[:keep]))
         except ValueError:
             table = -1
         words += piece[:keep]
-        pos = ends[keep]
+        pos = kept_to
         if table >= 0:
             after = _after_table(data, pos, end)
             words.append(data[pos:after])
