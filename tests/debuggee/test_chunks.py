@@ -14,7 +14,7 @@ from tests.debuggee._support import ENGINE
 from trio_wasmdbg import FrameMode, Guest, GuestInstance, events, load_module, open_debuggee
 from trio_wasmdbg.debuggee import _arming, _modules, _twins
 from trio_wasmdbg.debuggee._twins import Chunked
-from trio_wasmdbg.instrument import _plans
+from trio_wasmdbg.instrument import _details
 
 SIZE = 5
 
@@ -54,7 +54,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_modules, "_NEAREST", 0)
     monkeypatch.setattr(_twins, "AT_ONCE", 0)
     monkeypatch.setattr(_twins, "FEWEST", 1)
-    monkeypatch.setattr(_plans, "TYPED_WHOLE", 0)
+    monkeypatch.setattr(_details, "TYPED_WHOLE", 0)
 
 
 def body_of(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.benchmarks._generated import function_of
 from tests.fuzz._generate import generate
-from trio_wasmdbg.instrument import FunctionPlan, Instrumented, _plans, instrument, slow_twin_part
+from trio_wasmdbg.instrument import FunctionPlan, Instrumented, _details, instrument, slow_twin_part
 from trio_wasmdbg.instrument._skeleton import PartlyTyped, Skeleton, skeleton
 from trio_wasmdbg.instrument._words import UNKNOWN, Words
 from trio_wasmdbg.wasm import ControlFrame, TypedBody, cut, decode_module, operand_types
@@ -95,7 +95,7 @@ def parts_of(instrumented: Instrumented, size: int) -> list[bytes]:
 def compare_twins(monkeypatch: pytest.MonkeyPatch, data: bytes, size: int = 10) -> None:
     made = []
     for whole in (0, 1 << 60):
-        monkeypatch.setattr(_plans, "TYPED_WHOLE", whole)
+        monkeypatch.setattr(_details, "TYPED_WHOLE", whole)
         made.append(parts_of(instrument(decode_module(data)), size))
     assert made[0] == made[1]
 

@@ -45,7 +45,7 @@ from trio_wasmdbg.instrument import (
     Notes,
     Recorded,
     Recording,
-    _plans,
+    _details,
     cover_of,
     flavours,
     instrument,
@@ -300,7 +300,7 @@ class Instance:
         instrumented = self.compiled.instrumented
         assert instrumented is not None
         _, function = world.chunked[number - 1]
-        with patch.object(_plans, "TYPED_WHOLE", 0):
+        with patch.object(_details, "TYPED_WHOLE", 0):
             # Else these functions are too small to be looked at in parts.
             instrumented.forget_details()
             part = slow_twin_part(instrumented, function, chunks, number, size=_CHUNK, entry=entry)

@@ -21,6 +21,7 @@ from ..wasm import Flow, TypedBody
 from . import _emit as emit
 from ._additions import Additions
 from ._layout import PAID
+from ._skeleton import PartlyTyped
 
 __all__ = ["COUNTS", "Runs", "begin_function", "pay_back"]
 
@@ -43,14 +44,14 @@ _GOES_ON: Final = frozenset({Flow.NEXT, Flow.BLOCK, Flow.TRY_TABLE})
 class Runs:
     """The runs of one chunk of a slow twin."""
 
-    def __init__(self, additions: Additions, typed: TypedBody, low: int, high: int) -> None:
+    def __init__(self, additions: Additions, typed: TypedBody | PartlyTyped, low: int, high: int) -> None:
         """
         :param low: the first instruction of the chunk; *high* is the one after its last.
         """
         self._additions = additions
         self._ends: dict[int, int] = {}
         self._begins: set[int] = set()
-        begin, last = low, len(typed.instructions) - 1
+        begin, last = low, typed.count - 1
         for k in range(low, high):
             goes_on = typed.instructions[k].op.flow in _GOES_ON and k + 1 - begin < LONGEST
             # To the function's end lead branches and returns.

@@ -9,47 +9,39 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from ..addresses import ModuleOffset
 from ..errors import UnsupportedFeatureError
 from ..wasm import (
-    Body,
     ControlFrame,
     Flow,
-    Function,
     Instruction,
     Module,
     TypedBody,
     ValType,
-    cut,
-    in_pieces,
     operand_types,
-    read_word,
-    type_body,
 )
 from ._additions import Additions
-from ._blocks import leaders
 from ._body import FastTwin
 from ._code_map import CodeMap
+from ._details import Details, details_of, no_tick
 from ._fast_twin import FastTwinBuilder
 from ._frames import FrameLayout
 from ._kinds import TRAPS
 from ._layout import SITES_BASE, Layout, Reserved
-from ._liveness import Liveness, liveness
+from ._liveness import Liveness
 from ._modes import FrameMode
 from ._near import nearest_sites
 from ._recipes import Recipe, Recipes
-from ._skeleton import PartlyTyped, Skeleton, skeleton
+from ._skeleton import PartlyTyped
 from ._stack_owner import importing
-from ._words import UNKNOWN, Words
 from ._zeros import bits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 __all__ = ["SITE_KINDS", "FunctionPlan", "Instrumented", "Site", "no_tick"]
 
@@ -57,19 +49,6 @@ SITE_KINDS: Final = ("entry", "loop", "after_call", "catch")
 
 KEPT: Final = 64
 """Typed bodies kept by a module (they are large)."""
-
-KEPT_PARTS: Final = 8
-"""Typed parts kept of one function."""
-
-TYPED_WHOLE: Final = 400
-"""Functions of more instructions are typed in parts."""
-
-PART: Final = 50
-"""Parts are multiples of so many instructions."""
-
-
-def no_tick() -> None:
-    """The default *tick*."""
 
 
 class Site(NamedTuple):
@@ -373,163 +352,6 @@ class FunctionPlan:
         return at >= 0 and activity[at][1]
 
 
-@frozen
-class _Cut:
-    """A body that was cut into instructions.
-
-    :ivar words: what these mean to a skeleton.
-    :ivar classes: of the instructions; None if one of them is unknown there.
-    """
-
-    offsets: array[int]
-    words: Words
-    classes: bytes | None
-
-
-def _cut(module: Module, body: Body, tick: Callable[[], None]) -> _Cut | None:
-    """The body cut into instructions; None if that can't be done by their bytes alone."""
-    found = cut(module.data, body.code_start, body.end, tick)
-    # Not one for the whole module: this may be done in several threads.
-    words = Words(module)
-    classes = bytes(map(words.classes.__getitem__, in_pieces(found, tick)))
-    if UNKNOWN in classes:
-        unknown = [word for word, number in words.classes.items() if number == UNKNOWN]
-        if not all(read_word(module, word) for word in in_pieces(unknown, tick)):
-            return None
-    offsets = array("I", accumulate(map(len, in_pieces(found[:-1], tick)), initial=body.code_start))
-    return _Cut(offsets, words, None if UNKNOWN in classes else classes)
-
-
-@define(eq=False)
-class _Details:
-    """What is worked out again on demand for one function.
-
-    The offsets alone are found five times as fast as the types (see :func:`~trio_wasmdbg.wasm.cut`), and are
-    all that is needed to stop at a function's beginning.
-    """
-
-    offsets: array[int]
-    end: int
-    _module: Module
-    _function: Function
-    _analyse: Callable[[TypedBody], FastTwin]
-    _mode: FrameMode
-    _cut: _Cut | None
-    _typed: TypedBody | None
-    _analysis: FastTwin | None = None
-    _live: Liveness | None = None
-    _recipes: Recipes | None = None
-    _leaders: frozenset[int] | None = None
-    _skeleton: Skeleton | None = None
-    _zeros: Mapping[int, int] | None = None
-    _parts: dict[range, PartlyTyped] = field(factory=dict)
-    nearest: dict[int, frozenset[int] | None] = field(factory=dict)
-
-    @property
-    def may_catch(self) -> bool:
-        """Whether there may be a ``try_table``: none can be cut."""
-        return self._cut is None
-
-    def skeleton(self, tick: Callable[[], None] = no_tick) -> Skeleton | None:
-        """Its skeleton; None if it has none."""
-        if self._skeleton is None and self._cut is not None and self._cut.classes is not None:
-            it = self._cut
-            self._skeleton = skeleton(
-                self._module, self._function, it.words, self._cut.classes, it.offsets, tick
-            )
-        return self._skeleton
-
-    def typed_part(self, wanted: range, tick: Callable[[], None]) -> TypedBody | PartlyTyped:
-        """See :meth:`FunctionPlan.typed_part`."""
-        bones = None
-        if self._typed is None and len(self.offsets) > TYPED_WHOLE:
-            bones = self.skeleton(tick)
-        if bones is None:
-            return self.typed(tick)
-        for known, part in list(self._parts.items()):
-            if known.start <= wanted.start and wanted.stop <= known.stop:
-                return part
-        # Neighbours are asked for next.
-        first = wanted.start - wanted.start % PART
-        wanted = range(first, min(-(-wanted.stop // PART) * PART, len(self.offsets)))
-        part = self._parts[wanted] = PartlyTyped(bones, bones.part(wanted, tick))
-        for oldest in list(self._parts)[:-KEPT_PARTS]:
-            self._parts.pop(oldest, None)
-        return part
-
-    def loops(self) -> tuple[int, ...]:
-        """The ``loop`` instructions that can be reached, in order."""
-        bones = self.skeleton() if self._typed is None else None
-        return tuple(self.opened_by("loop")) if bones is None else bones.loops()
-
-    def zeros(self, sites: Iterable[int]) -> Mapping[int, int]:
-        """See :meth:`FunctionPlan.zeros`.
-
-        :param sites: resume points of its check sites.
-        """
-        if self._zeros is None:
-            # In post-mortem mode, they are to be known at more places.
-            bones = self.skeleton() if self._mode != "post-mortem" else None
-            self._zeros = self.analysis().unassigned if bones is None else bones.zeros(sites)
-        return self._zeros
-
-    def opened_by(self, kind: str) -> list[int]:
-        """The instructions that begin a construct of this kind and can be reached, in order."""
-        typed = self.typed()
-        return [
-            k for k, control in typed.controls.items()
-            if control.kind == kind and control.start == k and typed.reachable[k]
-        ]  # fmt: skip
-
-    def leaders(self) -> frozenset[int]:
-        """Where basic blocks begin."""
-        if self._leaders is None:
-            self._leaders = leaders(self.typed())
-        return self._leaders
-
-    @property
-    def is_prepared(self) -> bool:
-        """See :attr:`FunctionPlan.is_prepared`."""
-        if self._typed is not None:
-            return True
-        return self._skeleton is not None and self._zeros is not None and self._mode == "exact"
-
-    def typed(self, tick: Callable[[], None] = no_tick) -> TypedBody:
-        """The body with its operand types."""
-        if self._typed is None:
-            self._typed = type_body(self._module, self._function, tick)
-        return self._typed
-
-    def instruction(self, k: int) -> Instruction:
-        """Instruction *k*."""
-        if self._typed is not None:
-            return self._typed.instructions[k]
-        start = self.offsets[k]
-        end = self.offsets[k + 1] if k + 1 < len(self.offsets) else self.end
-        word = read_word(self._module, self._module.data[start:end])
-        if word is None:
-            return self.typed().instructions[k]
-        return Instruction(start, end, word.op, word.imm)
-
-    def analysis(self) -> FastTwin:
-        """The fast twin, made once more."""
-        if self._analysis is None:
-            self._analysis = self._analyse(self.typed())
-        return self._analysis
-
-    def live(self) -> Liveness | None:
-        """What is live where; None if that does not matter."""
-        if self._live is None and self._mode == "live":
-            self._live = liveness(self.typed())
-        return self._live
-
-    def recipes(self) -> Recipes | None:
-        """Which operands are not stored before traps; None if none are."""
-        if self._recipes is None and self._mode == "post-mortem":
-            self._recipes = Recipes(self.typed())
-        return self._recipes
-
-
 @define(eq=False)
 class Instrumented:
     """A rewritten module and what is known of it.
@@ -555,7 +377,7 @@ class Instrumented:
     plans: list[FunctionPlan | None] = field(factory=list, repr=False)
     code_map: CodeMap = field(factory=CodeMap, repr=False)
     opaque: dict[int, UnsupportedFeatureError] = field(factory=dict, repr=False)
-    _cache: dict[int, _Details] = field(factory=dict, repr=False)
+    _cache: dict[int, Details] = field(factory=dict, repr=False)
     _stub_slots: dict[tuple[ValType, ...], int] = field(factory=dict, repr=False)
 
     def importing(self) -> bytes:
@@ -588,7 +410,7 @@ class Instrumented:
         """Plans of all defined functions that are not opaque."""
         return (plan for plan in self.plans if plan is not None)
 
-    def _details(self, index: int, tick: Callable[[], None] = no_tick) -> _Details:
+    def _details(self, index: int, tick: Callable[[], None] = no_tick) -> Details:
         # Slow twins are made in worker threads while another thread asks for offsets: each step here is
         # atomic, and at worst something is worked out twice.
         details = self._cache.pop(index, None)
@@ -596,18 +418,7 @@ class Instrumented:
             self._cache[index] = details
             return details
         function = self.original.functions[index]
-        body = function.body
-        assert body is not None
-        typed = None
-        found = _cut(self.original, body, tick)
-        if found is None:
-            typed = type_body(self.original, function, tick)
-            offsets = array("I", [i.offset for i in typed.instructions])
-        else:
-            offsets = found.offsets
-        details = _Details(
-            offsets, body.end, self.original, function, self._analyse, self.mode, found, typed
-        )
+        details = details_of(self.original, function, self._analyse, self.mode, tick)
         self._cache[index] = details
         for oldest in list(self._cache)[:-KEPT]:
             self._cache.pop(oldest, None)

@@ -160,13 +160,8 @@ class SlowTwinBuilder:
         get = [emit.local_get(_FP), emit.local_get(_RP)]
         if self.chunks == 1 and self._number is None:
             return b"".join([*get, emit.return_call(self._first + 1)])
-        number = [
-            emit.local_get(_RP),
-            emit.i32_const(self._chunk_size),
-            b"\x6e",  # i32.div_u
-            emit.i32_const(self._first_chunk),
-            emit.I32_ADD,
-        ]
+        number = [emit.local_get(_RP), emit.i32_const(self._chunk_size), b"\x6e"]  # i32.div_u
+        number += [emit.i32_const(self._first_chunk), emit.I32_ADD]
         cold = self._imports.additions.cold_type(self._results)
         return b"".join([*get, *number, emit.return_call_indirect(cold, self._imports.chunk_table)])
 
