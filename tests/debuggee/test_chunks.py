@@ -364,6 +364,9 @@ async def test_the_first_stop_needs_no_flavour(monkeypatch: pytest.MonkeyPatch) 
     expected, flavours = await often(1 << 20, monkeypatch)
     assert len(expected) == 2 and flavours == [1, 1]
     assert await often(500, monkeypatch) == (expected, [0, 1])
+    # There are too many others.
+    monkeypatch.setattr(_arming, "FEW", 0)
+    assert await often(500, monkeypatch) == (expected, [1, 1])
 
 
 @pytest.mark.parametrize("k", range(0, 53, 2))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Arming"]
 
+FEW: Final = 8
+"""Functions that may wait for their flavours."""
+
 AT_ONCE: Final = 1_000
 """Functions of more instructions stop for the first time without a flavour."""
 
@@ -345,8 +348,10 @@ def _later(instance: GuestInstance, wished: Mapping[int, FlavourKey | None]) -> 
 
     Making one takes longer than making the part of a slow twin that leads to the place.  That is for once:
     when they have a slow twin, they get their flavours, too.
+
+    None where there are many: it takes time to find out which check sites are near.
     """
-    return {
+    found = {
         function
         for function, key in wished.items()
         if key is not None and key == FlavourKey(key.points)
@@ -354,6 +359,7 @@ def _later(instance: GuestInstance, wished: Mapping[int, FlavourKey | None]) -> 
         and instance._module.plan(function).instructions > AT_ONCE
         and not instance._has_slow_twin(function) and not instance._flavours.has_any(function)
     }  # fmt: skip
+    return found if len(found) <= FEW else set()
 
 
 def _near(

@@ -107,10 +107,8 @@ class Details:
     def skeleton(self, tick: Callable[[], None] = no_tick) -> Skeleton | None:
         """Its skeleton; None if it has none."""
         if self._skeleton is None and self._cut is not None and self._cut.classes is not None:
-            it = self._cut
-            self._skeleton = skeleton(
-                self._module, self._function, it.words, self._cut.classes, it.offsets, tick
-            )
+            words, classes = self._cut.words, self._cut.classes
+            self._skeleton = skeleton(self._module, self._function, words, classes, self.offsets, tick)
         return self._skeleton
 
     def typed_part(self, wanted: range, tick: Callable[[], None]) -> TypedBody | PartlyTyped:

@@ -148,9 +148,12 @@ class CompanionImports:
         :param inside: functions that are in the companion themselves.
         :param part: the instructions that are of interest; default: all.
         """
-        part = range(plan.instructions) if part is None else part
-        # Helpers are told by what is on the stack behind an instruction, too.
-        typed = plan.typed_part(range(part.start, min(part.stop + 1, plan.instructions)), tick)
+        typed: TypedBody | PartlyTyped
+        if part is None:
+            typed, part = plan.typed(tick), range(plan.instructions)
+        else:
+            # Helpers are told by what is on the stack behind an instruction, too.
+            typed = plan.typed_part(range(part.start, min(part.stop + 1, plan.instructions)), tick)
         shared, instructions = self.shared_memory, typed.instructions
         for k in in_pieces(part, tick):
             instruction = instructions[k]
