@@ -354,9 +354,8 @@ def _later(instance: GuestInstance, wished: Mapping[int, FlavourKey | None]) -> 
     found = {
         function
         for function, key in wished.items()
-        if key is not None and key == FlavourKey(key.points)
-        and not any(texts for _, texts in key.points)
-        and instance._module.plan(function).instructions > AT_ONCE
+        if key is not None and instance._module.plan(function).instructions > AT_ONCE
+        and key == FlavourKey(key.points) and not any(texts for _, texts in key.points)
         and not instance._has_slow_twin(function) and not instance._flavours.has_any(function)
     }  # fmt: skip
     return found if len(found) <= FEW else set()
