@@ -79,17 +79,12 @@ def type_part(
     around: Sequence[ControlFrame],
     tick: Tick = no_tick,
 ) -> TypedPart:
-    """The same for some instructions in a row, beginning where there are no operands, and control comes to.
+    """The same for some instructions in a row, from one that control comes to with no operands.
 
-    Time and memory are linear in the size of the part.
-
-    :param first: ordinal of the first one.
+    :param first: its ordinal.
     :param around: the constructs that are open there, outermost first, the function's own among them.
-    :raises: as :func:`type_body`.
     """
-    typing = _Typing(module, function, tick, instructions)
-    typing.first, typing.around = first, list(around)
-    typed = typing.run()
+    typed = _Typing(module, function, tick, instructions, first, around).run()
     return TypedPart(first, typed.instructions, typed.stacks, typed.reachable, typed.scopes, typed.controls)
 
 
@@ -97,14 +92,15 @@ class _Typing:
     """One run of the algorithm; rare rules are methods, the frequent ones stand in :meth:`run`."""
 
     def __init__(
-        self, module: Module, function: Function, tick: Tick, instructions: list[Instruction]
-    ) -> None:
+        self, module: Module, function: Function, tick: Tick, instructions: list[Instruction],
+        first: int = 0, around: Sequence[ControlFrame] = (),
+    ) -> None:  # fmt: skip
         self.module = module
         self.function = function
         self.tick = tick
         self.instructions = instructions
-        self.first = 0
-        self.around: list[ControlFrame] = []
+        self.first = first
+        self.around = list(around)
         self.k = 0
         self.work = 0
         # keyed by identity: everything that is a key here is kept alive by the result or the module
@@ -200,9 +196,8 @@ class _Typing:
 
         results = function.type.results
         # parallel stacks, innermost last: the frame, its label's types, the operands below its parameters
-        frames: list[ControlFrame] = self.around or [
-            ControlFrame("function", -1, None, count - 1, 0, (), results, None)
-        ]
+        whole = ControlFrame("function", -1, None, count - 1, 0, (), results, None)
+        frames: list[ControlFrame] = self.around or [whole]
         labels: list[tuple[ValType, ...]] = [each.label_types for each in frames]
         below: list[Operand | None] = [None] * len(frames)
         frame = frames[-1]
