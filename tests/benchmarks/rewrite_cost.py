@@ -47,7 +47,7 @@ GUESTS: Final = [
 
 
 _WALL_ROW: Final = "{:<16} {:<11} {:>9} {:>9} {:>11} {:>11} {:>7}"
-_ROW: Final = "{:<16} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9} {:>12} {:>7} {:>7}"
+_ROW: Final = "{:<16} {:<11} {:>9} {:>9} {:>6} {:>6} {:>7} {:>9} {:>12} {:>8} {:>7} {:>7}"
 
 
 @frozen
@@ -62,6 +62,7 @@ class Cost:
     :ivar growth: bytes of the rewritten module for each byte.
     :ivar artifact: bytes of compiled code (the artifact as it is serialised) to those of the plain module's.
     :ivar ratio: rewriting and compiling to compiling alone; both compilations on one thread.
+    :ivar compiling: the rewritten module's compilation to that of the plain one.
     :ivar memory: extra bytes at the peak of rewriting for each byte.
     :ivar cached: CPU time of a load from the cache to that of rewriting; both with decoding.
     """
@@ -75,6 +76,7 @@ class Cost:
     growth: float
     artifact: float
     ratio: float
+    compiling: float
     memory: float
     cached: float
 
@@ -163,6 +165,7 @@ def measure(path: Path, rounds: int = 3, frames: FrameMode = "exact") -> Cost:
         len(wasm) / size,
         artifacts[1] / artifacts[0],
         (least["rewrite"] + least["compile"]) / least["plain"],
+        least["compile"] / least["plain"],
         _peak(lambda: instrument(decode_module(data), frames=frames)) / size,
         least["cached"] / least["rewrite"],
     )
@@ -253,16 +256,17 @@ def main(arguments: list[str]) -> None:
         return
     if not options.json:
         print("compilations on one thread; CPU seconds, the least of the rounds")
-        heads = ("bytes", "of code", "MB/s", "code", "growth", "artifact", "(r+c)/plain", "memory", "cached")
-        print(_ROW.format("module", "frames", *heads))
+        sizes = ("bytes", "of code", "MB/s", "code", "growth", "artifact")
+        print(_ROW.format("module", "frames", *sizes, "(r+c)/plain", "c/plain", "memory", "cached"))
     for path, frames in product(options.modules, options.frames):
         it = measure(path, options.rounds, frames)
         if options.json:
             print(json.dumps(asdict(it)))
         else:
-            ratios = (f"{it.growth:.2f}x", f"{it.artifact:.2f}x", f"{it.ratio:.2f}x", f"{it.memory:.1f}x")
-            rates = (f"{it.rewrite_mb:.2f}", f"{it.code_mb:.2f}")
-            print(_ROW.format(it.name, frames, it.size, it.code, *rates, *ratios, f"{it.cached:.3f}"))
+            ratios = (it.growth, it.artifact, it.ratio, it.compiling)
+            figures = (f"{it.rewrite_mb:.2f}", f"{it.code_mb:.2f}", *(f"{each:.2f}x" for each in ratios))
+            rest = (f"{it.memory:.1f}x", f"{it.cached:.3f}")
+            print(_ROW.format(it.name, frames, it.size, it.code, *figures, *rest))
 
 
 def _print_walls(options: argparse.Namespace) -> None:
