@@ -50,6 +50,7 @@ def _without_checks(kind: int) -> tuple[type, str, object]:
     def check(self: FastTwinBuilder, resume_point: int, which: int, cold: bytes) -> None:
         if which == kind:
             self._sites.append(resume_point << 2 | which)
+            self._address_places.append(0)  # nowhere; only several processes want to know
         else:
             made(self, resume_point, which, cold)
 
