@@ -19,7 +19,7 @@ from tests.debuggee._support import ENGINE, load, no_leaks
 from tests.debuggee.test_instances import linked
 from tests.fuzz._generate import generate
 from tests.waiting import until
-from trio_wasmdbg import Debuggee, Guest, GuestInstance, events, open_debuggee
+from trio_wasmdbg import Debuggee, Guest, GuestInstance, GuestModule, events, open_debuggee
 from trio_wasmdbg.engine import _stepping
 from trio_wasmdbg.wasm import ValType
 
@@ -233,6 +233,21 @@ RUN = """
 """
 
 
+@asynccontextmanager
+async def at_main(module: GuestModule, n: int) -> AsyncIterator[tuple[Debuggee, GuestInstance]]:
+    """At the beginning of ``main(n)``."""
+
+    async def body(guest: Guest) -> Any:
+        instance = await guest.instantiate(None, module)
+        return await guest.call(instance.func("main"), n)
+
+    async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
+        debuggee.add_breakpoint("main", once=True)
+        event = await debuggee.run()
+        assert isinstance(event, events.Breakpoint)
+        yield debuggee, event.frame.instance
+
+
 @pytest.mark.parametrize("armed", ["writes", "accesses", "a condition", "a callback that edits", "recording"])
 async def test_stops_in_the_middle_of_a_run(armed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the host is asked between instructions that are paid for at once, it finds the count right."""
@@ -244,17 +259,9 @@ async def test_stops_in_the_middle_of_a_run(armed: str, monkeypatch: pytest.Monk
             frame.set_local(2, 1000)
         return False
 
-    async def body(guest: Guest) -> Any:
-        instance = await guest.instantiate(None, module)
-        return await guest.call(instance.func("main"), 25)
-
     @asynccontextmanager
     async def begun() -> AsyncIterator[Debuggee]:
-        async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
-            debuggee.add_breakpoint("main", once=True)
-            event = await debuggee.run()
-            assert isinstance(event, events.Breakpoint)
-            instance = event.frame.instance
+        async with at_main(module, 25) as (debuggee, instance):
             if armed == "writes":
                 debuggee.watch_memory(instance, 32, 4)
             elif armed == "accesses":
@@ -290,19 +297,12 @@ async def test_in_the_middle_of_a_run_after_a_call_that_trapped(monkeypatch: pyt
     leaf += " (block) (i32.load (i32.mul (local.get 0) (i32.const 65536))))"
     module = await load(RUN.replace("(memory", leaf + " (memory", 1))
 
-    async def body(guest: Guest) -> Any:
-        instance = await guest.instantiate(None, module)
-        return await guest.call(instance.func("main"), 5)
-
     @asynccontextmanager
     async def after_the_call() -> AsyncIterator[Debuggee]:
-        async with open_debuggee(wasmtime.Store(ENGINE), body) as debuggee:
-            debuggee.add_breakpoint("main", once=True)
-            assert isinstance(await debuggee.run(), events.Breakpoint)
-            event = await debuggee.step(5)
-            assert isinstance(event, events.Step)
+        async with at_main(module, 5) as (debuggee, instance):
+            assert isinstance(await debuggee.step(5), events.Step)
             debuggee.add_breakpoint("leaf", once=True)
-            inner = await debuggee.inject_call(event.frame.instance.func("leaf"), 1)
+            inner = await debuggee.inject_call(instance.func("leaf"), 1)
             assert isinstance(inner, events.Breakpoint)
             assert isinstance(await debuggee.step(1_000), events.Trap)
             assert isinstance(await debuggee.run(), events.CallReturned)

@@ -217,7 +217,7 @@ class Frame(metaclass=NoPublicConstructor):
             # It is at a check, and most probably in a condition.
             plan, quick = self._plan, self._instance._module._quick_locals
             place = ~plan.index if self._slow else plan.stop_base + self._left_at
-            found = (quick.get(place) or quick.at(place, plan)).get(which)
+            found = (quick[place] if place in quick else quick.at(place, plan)).get(which)
             if found is not None:
                 value = self._instance._debug_memory.unpack(found[0], self._fp + found[1])[0]
                 if value == value:  # no NaN, of which it would not have all bits

@@ -6,7 +6,7 @@ from there, and exports one function for each slow twin, to be put into that fun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -60,6 +60,12 @@ EDGE_TYPE = FuncType((I32, I32, I32), (I32,))
 
 _NEVER: Final = emit.local_groups([]) + emit.UNREACHABLE + emit.END
 """The body of a function of any type that is never called."""
+
+
+def _is_called(index: int, bodies: Iterable[bytes]) -> bool:
+    """Whether one of *bodies* calls a function, or has bytes that look like it."""
+    calls = emit.call(index), emit.return_call(index)
+    return any(call in code for code in bodies for call in calls)
 
 
 @frozen
@@ -235,10 +241,9 @@ class _Own:
 
     def called_by(self, made: Sequence[bytes]) -> list[bytes]:
         """The bodies; those that nobody calls are empty: compiling one takes as long as ten instructions."""
-        calls = [emit.call(self.stop + number) for number in range(len(self.bodies))]
+        callers = (*made, *self.bodies)
         return [
-            own if any(call in code for code in (*made, *self.bodies)) else _NEVER
-            for call, own in zip(calls, self.bodies, strict=True)
+            own if _is_called(index, callers) else _NEVER for index, own in enumerate(self.bodies, self.stop)
         ]
 
 
@@ -379,7 +384,7 @@ def flavours(
     bodies += [leave_function(imports, results) for results in leaves]
     for number in (0, cut - edge):
         # As in slow twins: most of them have no loop that is counted, and record nothing.
-        if not any(emit.call(edge + number) in code for code in bodies):
+        if not _is_called(edge + number, bodies):
             bodies[number] = _NEVER
     wasm, offsets = _assemble(imports, called, functions, bodies, exports, hints=hints)
     code_map = CodeMap()

@@ -28,7 +28,7 @@ from ._body import FastTwin
 from ._liveness import Liveness, liveness
 from ._modes import FrameMode
 from ._recipes import Recipes
-from ._skeleton import PartlyTyped, Skeleton, skeleton
+from ._skeleton import PartlyTyped, Skeleton, opened_by, skeleton
 from ._words import UNKNOWN, Words
 
 __all__ = ["Details", "details_of", "no_tick"]
@@ -148,10 +148,7 @@ class Details:
     def opened_by(self, kind: str) -> list[int]:
         """The instructions that begin a construct of this kind and can be reached, in order."""
         typed = self.typed()
-        return [
-            k for k, control in typed.controls.items()
-            if control.kind == kind and control.start == k and typed.reachable[k]
-        ]  # fmt: skip
+        return opened_by(kind, typed.controls, typed.reachable)
 
     def leaders(self) -> frozenset[int]:
         """Where basic blocks begin."""

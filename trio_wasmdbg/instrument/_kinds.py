@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Final, Literal
 
 from ..wasm import BY_NAME, OPS, Flow, Instruction, Op
 from . import _emit as emit
 
 __all__ = [
+    "CONSTRUCTS",
     "CONVERSIONS",
     "DIVISIONS",
     "HELPED",
@@ -58,6 +59,11 @@ class Kind(IntEnum):
     RECORD = 20
     """No instruction: a flavour records that a basic block begins."""
 
+
+CONSTRUCTS: Final[Mapping[int, Literal["block", "loop", "if"]]] = {
+    int(Kind.BLOCK): "block", int(Kind.LOOP): "loop", int(Kind.IF): "if",
+}  # fmt: skip
+"""What begins a construct that has an outline, and what that is called."""
 
 _LIMITS: Final = {
     # Spec, "Numerics, trunc_u, trunc_s": what matters is the truncated value.  The number just below

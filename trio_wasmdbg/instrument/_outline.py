@@ -17,12 +17,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from itertools import accumulate, chain, compress, repeat
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from attrs import define, field
 
 from ..wasm import ControlFrame, Function, Instruction, Module, Operand, ValType, cut, in_pieces
-from ._kinds import Kind, division_can_trap
+from ._kinds import CONSTRUCTS, Kind, division_can_trap
 from ._survey import Facts, Place, Survey, branch_depths
 from ._words import UNKNOWN, Words
 
@@ -39,7 +39,6 @@ _BRANCH, _BRANCH_IF, _BRANCH_TABLE = (int(k) for k in (Kind.BRANCH, Kind.BRANCH_
 _RETURN, _UNREACHABLE, _CALL, _TAIL_CALL = (
     int(k) for k in (Kind.RETURN, Kind.UNREACHABLE, Kind.CALL, Kind.TAIL_CALL)
 )
-_NAMES: Final[dict[int, Literal["block", "loop", "if"]]] = {_BLOCK: "block", _LOOP: "loop", _IF: "if"}
 
 
 _Scope = list[Any]
@@ -299,7 +298,7 @@ class _Outlining:
                         raise NoOutlineError
                     base = height
                 types = decoded[word][3][2]
-                frame = ControlFrame(_NAMES[kind], k, None, k, base, (), types, frame, not dead)
+                frame = ControlFrame(CONSTRUCTS[kind], k, None, k, base, (), types, frame, not dead)
                 controls[k] = frame
                 frames.append(frame)
                 loop = kind == _LOOP

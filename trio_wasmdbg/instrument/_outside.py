@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..wasm import BY_NAME, ExternKind, Module, Range, read_expression
+from ..wasm import BY_NAME, ExternKind, Module, Range
+from ._constants import in_constants
 
 __all__ = ["entered_from_outside"]
 
@@ -25,11 +26,5 @@ def entered_from_outside(module: Module) -> set[int]:
     for segment in module.elements:
         found.update(segment.functions or ())
         expressions += segment.expressions or ()
-    data = module.data
-    for expression in expressions:
-        if expression is None or data.find(_REF_FUNC, expression.start, expression.end) < 0:
-            continue
-        for instruction in read_expression(module, expression):
-            if instruction.op.code == _REF_FUNC:
-                found.add(instruction.imm)
+    found.update(instruction.imm for instruction in in_constants(module, expressions, _REF_FUNC))
     return found

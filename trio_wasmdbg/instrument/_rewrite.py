@@ -105,7 +105,7 @@ class _Rewriter:
         counts: list[int] = []
         first_sites: list[int] = []
         twins: list[FastTwin] = []
-        sites = since = done = 0
+        sites = since = 0
         sizes = {f.index: f.body.end - f.body.start for f in defined if f.body is not None}
         total = sum(sizes.values())
         done = sum(sizes[index] for index, one in self._made.items() if one is not None)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..errors import MalformedModuleError
-from ..wasm import ExternKind, Module, Range, Section, func_type, name, read_expression, read_u32, uleb
+from ..wasm import ExternKind, Module, Range, Section, func_type, name, read_u32, uleb
 from ._additions import Additions
+from ._constants import in_constants
 
 __all__ = ["Edit", "appended", "body", "exports", "global_edits", "kept_names", "type_section"]
 
@@ -57,17 +58,10 @@ def body(code: bytes) -> bytes:
 
 def global_edits(additions: Additions, expressions: Iterable[Range | None]) -> list[Edit]:
     """Edits that raise the global indices in constant expressions."""
-    edits = []
-    module = additions.module
-    data = module.data
-    for expression in expressions:
-        if expression is None or data.find(GLOBAL_GET, expression.start, expression.end) < 0:
-            continue
-        for instruction in read_expression(module, expression):
-            if instruction.op.code == GLOBAL_GET:
-                new = bytes((GLOBAL_GET,)) + uleb(additions.global_(instruction.imm))
-                edits.append(Edit(instruction.offset, instruction.end, new))
-    return edits
+    return [
+        Edit(found.offset, found.end, bytes((GLOBAL_GET,)) + uleb(additions.global_(found.imm)))
+        for found in in_constants(additions.module, expressions, GLOBAL_GET)
+    ]
 
 
 def exports(additions: Additions) -> list[Edit]:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, compress, pairwise
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import define, evolve, field
 
@@ -28,11 +28,11 @@ from ..wasm import (
     read_part,
     type_part,
 )
-from ._kinds import Kind, division_can_trap
+from ._kinds import CONSTRUCTS, Kind, division_can_trap
 from ._survey import branch_depths
 from ._words import Words
 
-__all__ = ["PartlyTyped", "Skeleton", "skeleton"]
+__all__ = ["PartlyTyped", "Skeleton", "opened_by", "skeleton"]
 
 _PIECE: Final = 16384
 """Instructions between two ticks."""
@@ -46,7 +46,6 @@ _ASSIGN, _BLOCK, _LOOP, _IF, _ELSE, _END = (
 )
 _BRANCH, _BRANCH_TABLE = int(Kind.BRANCH), int(Kind.BRANCH_TABLE)
 _DIVISION = int(Kind.DIVISION)
-_NAMES: Final[dict[int, Literal["block", "loop", "if"]]] = {_BLOCK: "block", _LOOP: "loop", _IF: "if"}
 
 _STRUCTURE: Final = frozenset(
     {Kind.BLOCK, Kind.LOOP, Kind.IF, Kind.ELSE, Kind.END}
@@ -55,6 +54,14 @@ _STRUCTURE: Final = frozenset(
 _FLOW: Final = (_STRUCTURE | {Kind.ASSIGN, Kind.BRANCH_IF}) - {Kind.RETURN, Kind.UNREACHABLE, Kind.TAIL_CALL}
 _LEAVES: Final = frozenset({Kind.CALL, Kind.DIVISION, Kind.UNREACHABLE})
 """At these, the fast twin may leave, besides at check sites; or its frame is one of a call."""
+
+
+def opened_by(kind: str, controls: Mapping[int, ControlFrame], reachable: Sequence[int]) -> list[int]:
+    """The instructions that begin a construct of this kind and can be reached, in order."""
+    return [
+        k for k, control in controls.items()
+        if control.kind == kind and control.start == k and reachable[k]
+    ]  # fmt: skip
 
 
 @define(eq=False)
@@ -94,11 +101,7 @@ class Skeleton:
 
     def loops(self) -> tuple[int, ...]:
         """The ``loop`` instructions that can be reached, in order."""
-        reachable = self.reachable
-        return tuple(
-            k for k, control in self.controls.items()
-            if control.kind == "loop" and control.start == k and reachable[k]
-        )  # fmt: skip
+        return tuple(opened_by("loop", self.controls, self.reachable))
 
     # ── typing a part ──────────────────────────────────────────────────────────────────────────
 
@@ -209,7 +212,7 @@ class Skeleton:
                     label.come(now)
                 if label.at_else is not None:
                     now, label.at_else = label.at_else, None
-            elif kind in _NAMES:
+            elif kind in CONSTRUCTS:
                 label = _Label(kind == _LOOP)
                 labels.append(label)
                 if live and kind == _IF:
@@ -362,12 +365,12 @@ def skeleton(
                 if dead >= 0:
                     reachable[dead : k + 1] = bytes(k + 1 - dead)
                     dead = -1
-        elif kind in _NAMES:
+        elif kind in CONSTRUCTS:
             if dead < 0:
                 height += sum(grown[before:k]) - _MIDDLE * (k - before) - (kind == _IF)
                 before = k + 1
             results = words.instruction(it._word(k)).imm.results
-            frame = ControlFrame(_NAMES[kind], k, None, k, height, (), results, frame, dead < 0)
+            frame = ControlFrame(CONSTRUCTS[kind], k, None, k, height, (), results, frame, dead < 0)
             controls[k] = frame
             outside.append(assigned)
             assigned = 0

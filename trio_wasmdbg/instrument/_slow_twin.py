@@ -130,7 +130,7 @@ class SlowTwinBuilder:
             None if number is None else imports.chunk_table, self._into_loop,
         )  # fmt: skip
         self._begin = stop + 6
-        self._runs = Runs(imports.additions, self._typed, 0, 0)
+        self._runs: Runs  # of the chunk that is being made
         self._clauses: dict[int, tuple[Clause, ...]] = {}
 
     @property
